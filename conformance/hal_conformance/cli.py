@@ -1,0 +1,171 @@
+"""`hal conformance`: what share of a suite each device runs correctly, and where."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hal.backend import Option
+from hal.cli._output import console, stderr_console
+from hal.cli.completion import complete_device, complete_profile
+from hal.errors import UsageError
+from hal.plugins import load_plugins
+from hal_conformance._files import check_writable
+from hal_conformance.case import SUITES
+from hal_conformance.expectations_writer import write_expectations
+from hal_conformance.junit import write_junit
+from hal_conformance.report import DeviceReport, Limits, Report, Selection, write
+from hal_conformance.scoring import Gate
+from hal_conformance.session import Plan, choose_devices, measure
+from hal_conformance.terminal import Terminal
+
+__all__ = ["conformance"]
+
+_INTERRUPTED = 130
+
+
+def conformance(
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device",
+            "-d",
+            help="A device's id; repeat for several. Default: every ready device that is not slow.",
+            autocompletion=complete_device,
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Take devices that are declared slow too.")
+    ] = False,
+    suite: Annotated[
+        str, typer.Option(help="The source of cases.", autocompletion=lambda: list(SUITES))
+    ] = "onnx",
+    profile: Annotated[
+        str,
+        typer.Option(
+            help="Only cases whose operators are all in this profile.",
+            autocompletion=complete_profile,
+        ),
+    ] = "",
+    pattern: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-k", metavar="PATTERN", help="Only cases whose id contains this, or fits this glob."
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Host processes at once. Default: the cores.")
+    ] = max(1, os.cpu_count() or 1),
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds that a call of the backend may take.")
+    ] = 60.0,
+    memory: Annotated[
+        float, typer.Option(min=0.01, help="GiB that a host may grow over its idle size.")
+    ] = 4.0,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="KEY=VALUE", help="An option of the backend's compiler."),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")
+    ] = None,
+    junit_file: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write a JUnit XML file.")
+    ] = None,
+    expectations_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-expectations",
+            metavar="FILE",
+            help="Write an expectations file that lists every failure of this run.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what an interrupted run found; run the rest.")
+    ] = False,
+    fail_under: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SCORE=PERCENT", help="Exit 1 if a score is lower, e.g. cells=90. Repeatable."
+        ),
+    ] = None,
+) -> None:
+    """Measure what share of ONNX each device runs correctly, and where it ran.
+
+    Every case runs in a host process, so a crash or a hang costs one case. A complete run exits 0
+    whatever the score; 1 if --fail-under or an expectation says otherwise; 130 after Ctrl-C, with
+    everything that ran kept for --resume.
+
+    Examples:
+
+      hal conformance
+
+      hal conformance --device ort:cpu --json report.json --junit report.xml
+
+      hal conformance -d openvino:cpu -k softmax -k 'onnx/node/test_cast_*'
+
+      hal conformance -d ort:cpu --profile vision --fail-under cells=90
+    """
+    gates = [Gate.parse(text) for text in fail_under or ()]
+    for path in (json_file, junit_file, expectations_file):
+        if path is not None:
+            check_writable(path)
+    patterns = pattern or []
+    plan = Plan.make(
+        Selection(suite, profile, " ".join(patterns)),
+        patterns,
+        Limits(timeout, round(memory * 2**30), jobs),
+        _options(option or ()),
+        resume=resume,
+    )
+    terminal = Terminal(console(), stderr_console())
+    reports: list[DeviceReport] = []
+    with load_plugins() as registry:
+        with terminal.status("asking the backends for their devices"):
+            devices, not_ready = choose_devices(registry, device or (), slow=everything)
+        for status in not_ready:
+            terminal.note(f"{status.name} is {status.state.value}: {status.reason}")
+        for report in measure(registry, devices, plan, terminal.progress):
+            reports.append(report)
+    terminal.show(reports)
+    whole = Report(tuple(reports))
+    if json_file is not None:
+        write(whole, json_file)
+    if junit_file is not None:
+        write_junit(whole, junit_file)
+    if expectations_file is not None:
+        write_expectations(reports, expectations_file)
+    if not all(r.complete for r in reports):
+        terminal.note("interrupted; run the same command with --resume to run what is missing")
+        raise typer.Exit(_INTERRUPTED)
+    problems = [f"{r.device.id}: {p}" for r in reports for p in r.problems]
+    problems += [p for g in gates for r in reports if (p := g.problem(r))]
+    for problem in problems:
+        terminal.note(problem)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _options(texts: Sequence[str]) -> dict[str, Option]:
+    options: dict[str, Option] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise UsageError(f"{text!r} is no option: expected KEY=VALUE, e.g. precision=float32")
+        options[key] = _option(value)
+    return options
+
+
+def _option(value: str) -> Option:
+    if value in ("true", "false"):
+        return value == "true"
+    for convert in (int, float):
+        try:
+            return convert(value)
+        except ValueError:
+            continue
+    return value

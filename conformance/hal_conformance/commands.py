@@ -1,0 +1,14 @@
+"""The commands of hal-conformance, as data."""
+
+from __future__ import annotations
+
+from hal.cli import Command
+
+__all__ = ["COMMANDS"]
+
+COMMANDS = {
+    "compare": Command("hal_conformance.cli_compare:compare", "Compare two conformance reports."),
+    "conformance": Command(
+        "hal_conformance.cli:conformance", "Measure what share of ONNX a device runs correctly."
+    ),
+}

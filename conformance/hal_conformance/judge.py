@@ -1,0 +1,126 @@
+"""One case on one device: compile, run, compare, look where it ran, and give one outcome."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from hal import Ability, BackendSpec, Device, Evidence, Model, Outcome, Placement, Value
+from hal.backend import Executable, Option
+from hal.compare import compare
+from hal.errors import (
+    CrashError,
+    DeadlineError,
+    FallbackError,
+    HalError,
+    MemoryLimitError,
+    SkewError,
+    UnfedError,
+    UnsupportedError,
+)
+from hal_conformance.case import Case, DataSet
+from hal_conformance.random_outputs import check_random_outputs
+from hal_conformance.report import CaseResult
+
+__all__ = ["NEEDS_CONFIRMATION", "Compiler", "run_case"]
+
+NEEDS_CONFIRMATION = frozenset({Outcome.CRASH, Outcome.TIMEOUT, Outcome.MEMORY})
+"""Outcomes that count only when a fresh host, alone on the machine, repeats them."""
+
+_OUTCOMES: tuple[tuple[type[HalError], Outcome], ...] = (
+    (UnsupportedError, Outcome.UNSUPPORTED),
+    (SkewError, Outcome.SKEW),
+    (UnfedError, Outcome.UNFED),
+    (FallbackError, Outcome.FALLBACK),
+    (CrashError, Outcome.CRASH),
+    (DeadlineError, Outcome.TIMEOUT),
+    (MemoryLimitError, Outcome.MEMORY),
+    (HalError, Outcome.ERROR),
+)
+
+
+class Compiler(Protocol):
+    """What a case needs of a backend: a host or a backend in this process."""
+
+    def compile(
+        self, device: Device, model: Model, options: Mapping[str, Option]
+    ) -> Executable: ...
+
+
+def run_case(
+    case: Case,
+    device: Device,
+    spec: BackendSpec,
+    backend: Compiler,
+    options: Mapping[str, Option],
+    clock: Callable[[], float] = time.perf_counter,
+) -> CaseResult:
+    """The outcome of `case` on `device`; raises nothing that the backend does."""
+    start = clock()
+    evidence = ""
+
+    def result(outcome: Outcome, reason: str = "") -> CaseResult:
+        return CaseResult(
+            id=case.id,
+            operators=case.operators,
+            outcome=outcome,
+            evidence=evidence,
+            reason=reason,
+            seconds=clock() - start,
+        )
+
+    if case.disputed:
+        return result(Outcome.DISPUTED, case.disputed)
+    try:
+        executable = backend.compile(device, case.model, options)
+        try:
+            wrong = ""
+            for data_set in case.data_sets:
+                outputs = executable.run(data_set.inputs)
+                wrong = wrong or _wrong(case, data_set, outputs)
+            placement = _placement(case, device, spec, executable)
+        finally:
+            if Ability.CLOSE in spec.abilities:
+                _close(executable)
+    except HalError as error:
+        outcome = next(o for kind, o in _OUTCOMES if isinstance(error, kind))
+        return result(outcome, str(error))
+    evidence = placement.evidence.value
+    if placement.fell_back(device.id, accelerator=device.kind != "cpu"):
+        return result(Outcome.FALLBACK, _where(placement, device))
+    return result(Outcome.WRONG, wrong) if wrong else result(Outcome.PASS)
+
+
+def _wrong(case: Case, data: DataSet, got: Mapping[str, Value]) -> str:
+    if case.judge == "statistics":
+        return check_random_outputs(case, data, got)
+    for name, expected in data.outputs.items():
+        if name not in got:
+            return f"output {name!r} is missing"
+        reason = compare(expected, got[name], rtol=case.rtol, atol=case.atol)
+        if reason:
+            return f"output {name!r}: {reason}"
+    return ""
+
+
+def _placement(case: Case, device: Device, spec: BackendSpec, executable: Executable) -> Placement:
+    if Ability.PLACEMENT in spec.abilities:
+        return executable.placement()  # type: ignore[attr-defined,no-any-return]  # declared
+    return Placement.everywhere(case.nodes, device.id, Evidence.DECLARED)
+
+
+def _close(executable: Executable) -> None:
+    try:
+        executable.close()  # type: ignore[attr-defined]  # declared
+    except HalError:
+        pass  # a host that died has nothing left to free, and the error that killed it is raised
+
+
+def _where(placement: Placement, device: Device) -> str:
+    elsewhere = placement.elsewhere(device.id)
+    if not elsewhere:
+        return f"no node was left to run on {device.id}"
+    first = elsewhere[0]
+    more = f" and {len(elsewhere) - 1} more" if len(elsewhere) > 1 else ""
+    return f"node {first.node!r}{more} ran on {first.device}"

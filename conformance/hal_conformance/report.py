@@ -1,0 +1,343 @@
+"""The conformance report, and the one place that writes and reads its JSON (`hal.conformance/1`).
+
+`report.schema.json` beside this module describes the same form for other readers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hal import Device, Outcome
+from hal.errors import DataError
+from hal_conformance._files import check_writable, write_text
+from hal_conformance._report_types import (
+    CaseResult,
+    ContractInfo,
+    DeviceReport,
+    Environment,
+    Headline,
+    Limits,
+    OperatorSummary,
+    Report,
+    Score,
+    Scores,
+    Selection,
+)
+
+__all__ = [
+    "SCHEMA",
+    "CaseResult",
+    "ContractInfo",
+    "DeviceReport",
+    "Environment",
+    "Headline",
+    "Limits",
+    "OperatorSummary",
+    "Report",
+    "Score",
+    "Scores",
+    "Selection",
+    "check_writable",
+    "from_json",
+    "read",
+    "result_from_json",
+    "result_to_json",
+    "to_json",
+    "write",
+]
+
+SCHEMA = "hal.conformance/1"
+
+Json = dict[str, Any]
+_DEVICE: Mapping[str, type] = {
+    "id": str,
+    "kind": str,
+    "name": str,
+    "vendor": str,
+    "memory": int,
+    "emulated": bool,
+    "slow": bool,
+}
+T = TypeVar("T")
+
+
+def write(report: Report, path: Path) -> None:
+    """Write a report as JSON, whole or not at all. Raises OutputError naming the path."""
+    write_text(path, json.dumps(to_json(report), allow_nan=False, separators=(",", ":")) + "\n")
+
+
+def read(path: Path) -> Report:
+    """Read a report. Raises DataError, naming the file and the place in it, when it is missing, no
+    JSON, cut short, of another schema or of a newer version."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not JSON: not UTF-8 text") from None
+    try:
+        data = json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated"):
+            raise DataError(f"{path}: the JSON ends in the middle: the file is cut short") from None
+        place = f"line {error.lineno}, column {error.colno}"
+        raise DataError(f"{path}: not JSON: {error.msg} at {place}") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON: {error}") from None
+    try:
+        return from_json(data)
+    except DataError as error:
+        raise DataError(f"{path}: {error}", next_step=error.next_step) from None
+
+
+def to_json(report: Report) -> Json:
+    """The report as JSON data."""
+    return {"schema": SCHEMA, "reports": [_device_report_to_json(r) for r in report.reports]}
+
+
+def from_json(data: Any) -> Report:
+    """The report in JSON data; names that it does not know are skipped. Raises DataError."""
+    _check_schema(data)
+    try:
+        return Report(_each(data, "reports", _device_report_from_json))
+    except _Misplaced:
+        raise
+    except (KeyError, TypeError) as error:
+        raise DataError(f"'reports' is no list of reports: {error}") from None
+
+
+def result_to_json(result: CaseResult) -> Json:
+    """One case as JSON data; what has nothing to say is left out."""
+    data: Json = {
+        "id": result.id,
+        "operators": list(result.operators),
+        "outcome": result.outcome.value,
+        "evidence": result.evidence,
+        "reason": result.reason,
+        "seconds": result.seconds,
+    }
+    if result.expected:
+        data["expected"] = result.expected
+    return data
+
+
+def result_from_json(data: Any) -> CaseResult:
+    """One case of JSON data. Raises ValueError, KeyError or TypeError for anything else."""
+    return CaseResult(
+        _get(data, "id", str),
+        _strings(data, "operators"),
+        Outcome(_get(data, "outcome", str)),
+        _get(data, "evidence", str),
+        _get(data, "reason", str),
+        _number(data, "seconds"),
+        _get(data, "expected", str) if "expected" in data else "",
+    )
+
+
+def _device_report_to_json(report: DeviceReport) -> Json:
+    device = report.device
+    scores = report.scores
+    return {
+        "device": {
+            **{name: getattr(device, name) for name in _DEVICE},
+            "versions": dict(device.versions),
+        },
+        "contract": dataclasses.asdict(report.contract),
+        "suites": list(report.suites),
+        "selection": dataclasses.asdict(report.selection),
+        "limits": dataclasses.asdict(report.limits),
+        "environment": {
+            "python": report.environment.python,
+            "platform": report.environment.platform,
+            "packages": dict(report.environment.packages),
+        },
+        "complete": report.complete,
+        "wall_seconds": report.wall_seconds,
+        "scores": _scores_to_json(scores) if scores else None,
+        "outcomes": dict(report.outcomes),
+        "classes": dict(report.classes),
+        "problems": list(report.problems),
+        "notes": list(report.notes),
+        "operators": [
+            {**vars(o), "outcomes": dict(o.outcomes), "reasons": list(o.reasons)}
+            for o in report.operators
+        ],
+        "cases": [result_to_json(r) for r in report.cases],
+    }
+
+
+def _device_report_from_json(data: Any) -> DeviceReport:
+    scores = _get(data, "scores", dict, type(None))
+    complete = _get(data, "complete", bool)
+    if complete is not (scores is not None):
+        raise ValueError("a complete report has scores, an incomplete one has none")
+    return DeviceReport(
+        device=_device_from_json(_get(data, "device", dict)),
+        contract=ContractInfo(
+            _get(data["contract"], "version", str), _get(data["contract"], "onnx", str)
+        ),
+        suites=_strings(data, "suites"),
+        complete=complete,
+        wall_seconds=_number(data, "wall_seconds"),
+        scores=None if scores is None else _scores_from_json(scores),
+        outcomes=_counts(data, "outcomes"),
+        classes=_counts(data, "classes"),
+        operators=_each(data, "operators", _operator_from_json),
+        cases=_each(data, "cases", result_from_json),
+        environment=_environment_from_json(_get(data, "environment", dict)),
+        limits=_limits_from_json(_get(data, "limits", dict)),
+        selection=_selection_from_json(_get(data, "selection", dict)),
+        problems=_strings(data, "problems"),
+        notes=_strings(data, "notes"),
+    )
+
+
+def _device_from_json(data: Json) -> Device:
+    fields = {name: _get(data, name, kind) for name, kind in _DEVICE.items()}
+    return Device(**fields, versions=_texts(data, "versions"))
+
+
+def _environment_from_json(data: Json) -> Environment:
+    return Environment(
+        _get(data, "python", str), _get(data, "platform", str), _texts(data, "packages")
+    )
+
+
+def _limits_from_json(data: Json) -> Limits:
+    return Limits(_number(data, "timeout"), _get(data, "memory", int), _get(data, "jobs", int))
+
+
+def _selection_from_json(data: Json) -> Selection:
+    return Selection(*(_get(data, name, str) for name in ("suite", "profile", "pattern")))
+
+
+def _scores_to_json(scores: Scores) -> Json:
+    headline = scores.headline
+    return {
+        "cases": _score_to_json(scores.cases),
+        "cells": _score_to_json(scores.cells),
+        "operators_any": _score_to_json(scores.operators_any),
+        "operators_all": _score_to_json(scores.operators_all),
+        "grades": dict(scores.grades),
+        "headline": {"profile": headline.profile, **_score_to_json(headline.score)}
+        if headline
+        else None,
+        "disputed": list(scores.disputed),
+    }
+
+
+def _scores_from_json(data: Json) -> Scores:
+    headline = _get(data, "headline", dict, type(None))
+    return Scores(
+        _score_from_json(data["cases"]),
+        _score_from_json(data["cells"]),
+        _score_from_json(data["operators_any"]),
+        _score_from_json(data["operators_all"]),
+        _counts(data, "grades"),
+        headline and Headline(_get(headline, "profile", str), _score_from_json(headline)),
+        _strings(data, "disputed"),
+    )
+
+
+def _score_to_json(score: Score) -> Json:
+    data = {"passed": score.passed, "total": score.total}
+    return data if score.of_contract is None else {**data, "of_contract": score.of_contract}
+
+
+def _score_from_json(data: Any) -> Score:
+    of_contract = _get(data, "of_contract", int) if "of_contract" in data else None
+    return Score(_get(data, "passed", int), _get(data, "total", int), of_contract)
+
+
+def _operator_from_json(data: Any) -> OperatorSummary:
+    median = data["median_seconds"]
+    return OperatorSummary(
+        _get(data, "operator", str),
+        _get(data, "passed", int),
+        _get(data, "total", int),
+        _get(data, "single", bool),
+        None if median is None else _number(data, "median_seconds"),
+        _counts(data, "outcomes"),
+        _strings(data, "reasons"),
+    )
+
+
+def _check_schema(data: Any) -> None:
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema == SCHEMA:
+        return
+    if not isinstance(schema, str):
+        raise DataError("not a conformance report: it names no schema")
+    family, _, version = schema.rpartition("/")
+    own_family, _, own_version = SCHEMA.rpartition("/")
+    if family != own_family or not version.isdecimal():
+        raise DataError(f"not a conformance report: its schema is {schema!r}, not {SCHEMA!r}")
+    if int(version) > int(own_version):
+        raise DataError(
+            f"this is {schema}, this HAL reads {SCHEMA}: upgrade hal-conformance",
+            next_step="pip install --upgrade hal-conformance",
+        )
+    raise DataError(f"this is {schema}, this HAL reads {SCHEMA}: run `hal conformance` again")
+
+
+def _each(data: Any, key: str, reader: Callable[[Any], T]) -> tuple[T, ...]:
+    items = []
+    for index, item in enumerate(_get(data, key, list)):
+        try:
+            items.append(reader(item))
+        except _Misplaced as error:
+            raise _Misplaced(f"{key}[{index}].{error}") from None
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            text = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise _Misplaced(f"{key}[{index}]: {text}") from None
+    return tuple(items)
+
+
+class _Misplaced(DataError):
+    """A fault whose place in the file is known already."""
+
+
+def _get(data: Any, key: str, *types: type) -> Any:
+    if not isinstance(data, dict):
+        raise TypeError(f"expected an object, got {type(data).__name__}")
+    value = data[key]
+    # bool is an int to isinstance, and never meant as one here
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        wanted = " or ".join(t.__name__ for t in types)
+        raise TypeError(f"{key!r} is no {wanted}")
+    return value
+
+
+def _number(data: Any, key: str) -> float:
+    value = float(_get(data, key, int, float))
+    if not math.isfinite(value):
+        raise ValueError(f"{key!r} is not finite")
+    return value
+
+
+def _strings(data: Any, key: str) -> tuple[str, ...]:
+    values = _get(data, key, list)
+    if not all(isinstance(v, str) for v in values):
+        raise TypeError(f"{key!r} holds something that is no text")
+    return tuple(values)
+
+
+def _texts(data: Any, key: str) -> Mapping[str, str]:
+    values = _get(data, key, dict)
+    if not all(isinstance(v, str) for v in values.values()):
+        raise TypeError(f"{key!r} holds something that is no text")
+    return dict(values)
+
+
+def _counts(data: Any, key: str) -> Mapping[str, int]:
+    values = _get(data, key, dict)
+    return {name: _get(values, name, int) for name in values}
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")

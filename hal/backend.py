@@ -1,0 +1,121 @@
+"""The seam between HAL and a backend: what a plugin provides and what the core may call.
+
+The core calls `devices`, `supports` and `compile` of a backend and `run` of an executable, and
+nothing else unless the plugin declares the ability in its BackendSpec.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, Union, runtime_checkable
+
+from hal.device import Device
+from hal.model import Model
+from hal.placement import Placement
+from hal.tensor import Value
+
+__all__ = [
+    "Ability",
+    "Backend",
+    "BackendSpec",
+    "Executable",
+    "Option",
+    "PlacedExecutable",
+    "Support",
+    "UnsupportedNode",
+]
+
+Option = Union[str, int, float, bool]
+
+
+class Ability(enum.Enum):
+    """What a backend can do beyond the seam's four calls. Declared, never guessed."""
+
+    PLACEMENT = "placement"
+    """Its executables have `placement()`."""
+    CLOSE = "close"
+    """Its executables have `close()`, which frees what they hold before the garbage collector does."""
+    THREAD_SAFE_RUN = "thread-safe-run"
+    """`run` may be called from several threads at once."""
+
+
+class Executable(Protocol):
+    """A model compiled for a device."""
+
+    def run(self, inputs: Mapping[str, Value]) -> Mapping[str, Value]:
+        """Run once. `inputs` by graph input name; an absent optional input is left out. Returns every
+        graph output by name. Raises UnfedError if a value's type cannot be handed over."""
+        ...
+
+
+@runtime_checkable
+class PlacedExecutable(Executable, Protocol):
+    """An executable of a backend that declares PLACEMENT and CLOSE."""
+
+    def placement(self) -> Placement:
+        """Where each named node of the model runs (asked after the first run)."""
+        ...
+
+    def close(self) -> None:
+        """Free what the executable holds; it is not run again."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class UnsupportedNode:
+    """A node that a device does not take, and why."""
+
+    node: str
+    operator: str
+    """`domain::op_type-version`, the domain left out for ai.onnx, e.g. "Softmax-13"."""
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Support:
+    """What a backend says of a model on a device before it compiles it. No nodes: it takes all."""
+
+    unsupported: tuple[UnsupportedNode, ...] = ()
+
+    @property
+    def supported(self) -> bool:
+        return not self.unsupported
+
+
+class Backend(Protocol):
+    """What a plugin provides. All three raise BackendError subclasses for what they know;
+    anything else counts as an error of the backend."""
+
+    def devices(self) -> Sequence[Device]:
+        """The devices that can be used now, and those that are there but cannot start, with
+        `Device.unavailable` saying why. Raises AbsentError or UnavailableError, with the reason and
+        the next step, when there is none to use."""
+        ...
+
+    def supports(self, device: Device, model: Model) -> Support:
+        """Which nodes of the model the device does not take, all at once, without compiling it."""
+        ...
+
+    def compile(self, device: Device, model: Model, options: Mapping[str, Option]) -> Executable:
+        """Compile a model for a device. Raises UnsupportedError, SkewError or
+        FallbackError when it cannot."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class BackendSpec:
+    """What a plugin's `hal_backends` hook returns: a backend's name, and how to get it.
+
+    `factory` imports the vendor's SDK, so it is called only when the backend is probed or used.
+    `requires` names the distributions that the SDK comes in: when one is missing the backend is
+    absent, and the factory is not called. `install` is the command that brings them.
+    """
+
+    name: str
+    factory: Callable[[], Backend]
+    summary: str = ""
+    requires: tuple[str, ...] = ()
+    install: str = ""
+    abilities: frozenset[Ability] = frozenset()

@@ -1,0 +1,15 @@
+"""The commands of hal-core, as data."""
+
+from __future__ import annotations
+
+from hal.cli import Command
+
+__all__ = ["COMMANDS"]
+
+COMMANDS = {
+    "cache": Command("hal.cli.cache:app", "Show what HAL keeps on disk, and clear it."),
+    "devices": Command("hal.cli.devices:devices", "List devices, and why a backend has none."),
+    "doctor": Command("hal.cli.doctor:doctor", "Find what is wrong here, and say how to mend it."),
+    "ops": Command("hal.cli.ops:ops", "Show the contract: operators, versions, types, profiles."),
+    "plugins": Command("hal.cli.plugins:plugins", "List the installed plugins and their states."),
+}

@@ -1,0 +1,162 @@
+"""`hal doctor`: what is installed, what clashes, and what to do about it."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from hal.cli import _diagnosis
+from hal.cli._output import console, stderr_console, table, write_json
+from hal.cli.completion import complete_backend
+from hal.device import backend_of
+from hal.errors import UsageError, did_you_mean
+from hal.plugins import BackendStatus, PluginStatus, Registry, load_plugins
+
+__all__ = ["doctor"]
+
+
+def doctor(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A backend, a device id, a plugin or its distribution; without it, everything.",
+            autocompletion=complete_backend,
+        ),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds that each backend has to answer.")
+    ] = 30.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON (hal.doctor/1).")] = False,
+) -> None:
+    """Show what is installed, find what clashes, and say how to mend it.
+
+    With NAME, look at one backend, which then has to be ready. Exits with 1 if there is a problem.
+
+    Example: hal doctor ort
+    """
+    with load_plugins() as registry:
+        plugins, backends = _chosen(registry, name)
+        with stderr_console().status("asking the backends for their devices"):
+            statuses = list(registry.probe(backends, timeout=timeout).values())
+        problems = [
+            *_diagnosis.check_onnxruntime_wheels(),
+            *_diagnosis.check_requirements(_diagnosis.required(registry, backends)),
+            *_diagnosis.check_torch_autoload(),
+            *_diagnosis.check_folders(),
+            *_diagnosis.check_states(plugins, statuses, wanted=name is not None),
+        ]
+        if as_json:
+            write_json("hal.doctor/1", _document(plugins, statuses, problems))
+        else:
+            _print(registry, plugins, statuses, problems, details=name is not None)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _chosen(registry: Registry, name: str | None) -> tuple[list[PluginStatus], list[str]]:
+    """The plugins and the names of the backends that `name` is about."""
+    if name is None:
+        return list(registry.plugins), list(registry.backends)
+    backend = backend_of(name)
+    if backend in registry.backends:
+        return [p for p in registry.plugins if backend in p.backends], [backend]
+    plugins = [p for p in registry.plugins if name in (p.name, p.distribution, p.module)]
+    if not plugins:
+        known = {
+            *registry.backends,
+            *(n for p in registry.plugins for n in (p.name, p.distribution)),
+        }
+        raise UsageError(
+            f"there is no backend or plugin {name!r}.{did_you_mean(name, known)}"
+            f" Known: {', '.join(sorted(known)) or 'none'}.",
+            next_step="hal plugins",
+        )
+    return plugins, [b for p in plugins for b in p.backends]
+
+
+def _document(
+    plugins: Sequence[PluginStatus],
+    statuses: Sequence[BackendStatus],
+    problems: Sequence[_diagnosis.Problem],
+) -> dict[str, Any]:
+    return {
+        "ok": not problems,
+        "python": {"version": platform.python_version(), "executable": sys.executable},
+        "platform": platform.platform(),
+        "packages": _diagnosis.versions(),
+        "plugins": [dataclasses.asdict(p) for p in plugins],
+        "backends": [
+            {
+                "name": s.name,
+                "state": s.state.value,
+                "reason": s.reason,
+                "next_step": s.next_step,
+                "traceback": s.traceback,
+                "devices": [d.id for d in s.devices],
+            }
+            for s in statuses
+        ],
+        "problems": [dataclasses.asdict(p) for p in problems],
+    }
+
+
+def _print(
+    registry: Registry,
+    plugins: Sequence[PluginStatus],
+    statuses: Sequence[BackendStatus],
+    problems: Sequence[_diagnosis.Problem],
+    *,
+    details: bool,
+) -> None:
+    out = console()
+    out.print(f"Python {platform.python_version()} ({sys.executable})")
+    out.print(platform.platform())
+    out.print(table(("package", "version"), _diagnosis.versions().items()))
+    if statuses:
+        out.print(
+            table(
+                ("backend", "state", "devices or reason", "next"),
+                (
+                    (
+                        s.name,
+                        s.state.value,
+                        ", ".join(d.id for d in s.devices) or s.reason,
+                        s.next_step,
+                    )
+                    for s in statuses
+                ),
+            )
+        )
+    if details:
+        for status in statuses:
+            _print_details(registry, status)
+        for text in [t.traceback for t in (*plugins, *statuses) if t.traceback]:
+            out.print(text.rstrip())
+    for problem in problems:
+        out.print(f"problem: {problem.message}", style="red")
+        if problem.next_step:
+            out.print(f"  next: {problem.next_step}")
+    out.print("no problem found" if not problems else "", end="\n" if not problems else "")
+
+
+def _print_details(registry: Registry, status: BackendStatus) -> None:
+    registered = registry.backends[status.name]
+    spec, out = registered.spec, console()
+    lines = {
+        "summary": spec.summary,
+        "provided by": f"{registered.distribution} {registered.version} ({registered.module})",
+        "requires": ", ".join(spec.requires),
+        "install": spec.install,
+        "abilities": ", ".join(sorted(ability.value for ability in spec.abilities)),
+    }
+    for label, value in lines.items():
+        if value:
+            out.print(f"{label + ':':<13}{value}")
+    for device in status.devices:
+        facts = ", ".join(f"{k} {v}" for k, v in device.versions.items())
+        out.print(f"{'device:':<13}{device.id} {device.name} {facts}".rstrip())

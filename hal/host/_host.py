@@ -1,0 +1,339 @@
+"""The parent's side: a backend in a process of its own, with the calls of the backend seam."""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hal.backend import Ability, Option, Support
+from hal.device import Device
+from hal.errors import (
+    CrashError,
+    HostError,
+    MemoryLimitError,
+    ProtocolError,
+    UnsupportedError,
+    UsageError,
+)
+from hal.host import _codec as codec
+from hal.host._parts import describe, large, locate
+from hal.host._process import HostProcess
+from hal.host._shared import Region
+from hal.host._watchdog import amount
+from hal.model import Model
+from hal.placement import Placement
+from hal.tensor import Value
+
+__all__ = ["Host", "HostedExecutable"]
+
+_START_LIMIT = 60.0  # seconds; a busy machine or a slow network, not the backend, is waited for
+
+
+class Host:
+    """A backend in a process of its own, which is started when it is first needed.
+
+    `plugin_module` and `backend` name what is served. `command` starts the process, "--plugin
+    MODULE --backend NAME" being added; by default it is this interpreter. `env` is added to this
+    process's environment. `timeout` (seconds) holds for each call that gives none; `memory` (bytes)
+    is how far the process and its children may grow over the idle host in one call.
+    `shared_memory=False` sends everything through the stream.
+
+    A call raises what the backend raised if that is a HalError, ExecutionError for any other
+    exception, and CrashError, DeadlineError, MemoryLimitError or ProtocolError when the process
+    died or was stopped; the next call then starts another one. `restarts` counts these. One thread
+    at a time may use a host.
+    """
+
+    def __init__(
+        self,
+        plugin_module: str,
+        backend: str,
+        *,
+        command: Sequence[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 60.0,
+        memory: int = 4 << 30,
+        shared_memory: bool = True,
+    ) -> None:
+        own = [sys.executable, "-m", "hal.host"]
+        # A file in the working directory must not stand in for a module of the host.
+        safe = {} if command else {"PYTHONSAFEPATH": "1"}
+        arguments = ["--plugin", plugin_module, "--backend", backend]
+        self.backend = backend
+        self.timeout = timeout
+        self.memory = memory
+        self.restarts = 0
+        self._command = [*(command or own), *arguments]
+        self._env = {**os.environ, **safe, **(env or {})}
+        self._shared_memory = shared_memory
+        self._process: HostProcess | None = None
+        self._end: weakref.finalize[[], Host] | None = None
+        self._abilities: frozenset[Ability] = frozenset()
+        self._died = False
+        self._closed = False
+        self._sequence = 0
+
+    def devices(self, timeout: float | None = None) -> tuple[Device, ...]:
+        """The backend's devices. Raises AbsentError, UnavailableError or BrokenError when it has
+        none to offer."""
+        reply, _ = self._ask("devices", {}, timeout=timeout)
+        return tuple(codec.unpack_device(d) for d in reply.get("devices", ()))
+
+    def supports(self, device: Device | str, model: Model, timeout: float | None = None) -> Support:
+        """Which nodes of a model the device does not take."""
+        reply, _ = self._ask("supports", _subject(device, model), model, timeout)
+        return codec.unpack_support(reply.get("support"))
+
+    def compile(
+        self,
+        device: Device | str,
+        model: Model,
+        options: Mapping[str, Option] | None = None,
+        timeout: float | None = None,
+    ) -> HostedExecutable:
+        """Compile a model for a device, given as such or by id."""
+        request = {**_subject(device, model), "options": dict(options or {})}
+        reply, process = self._ask("compile", request, model, timeout)
+        return HostedExecutable(self, process, int(reply["executable"]), self._abilities)
+
+    def ping(self, timeout: float | None = None) -> None:
+        """Do nothing but answer; starts the process and loads the backend if need be."""
+        self._ask("ping", {}, timeout=timeout)
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the process, None while there is none."""
+        return self._process.pid if self._process else None
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether the running process maps the memory of this one for large tensors."""
+        return self._process is not None and self._process.files is not None
+
+    def close(self) -> None:
+        """End the process. A closed host cannot be used any more."""
+        self._closed = True
+        self._discard()
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _ask(
+        self,
+        operation: str,
+        request: dict[str, Any],
+        model: Model | None = None,
+        timeout: float | None = None,
+    ) -> tuple[dict[str, Any], HostProcess]:
+        limit = self.timeout if timeout is None else timeout
+        process = self._started(limit)
+        parts = [memoryview(model.data)] if model else []
+        reply, _ = self._call(process, operation, request, parts, limit)
+        return reply, process
+
+    def _started(self, limit: float) -> HostProcess:
+        if self._closed:
+            raise UsageError(f"the host of {self.backend} is closed")
+        if self._process is not None and self._process.dead:  # it died between two calls
+            self._fail()
+        if self._process is not None:
+            return self._process
+        process = HostProcess(
+            self._command, self._env, memory=self.memory, shared=self._shared_memory
+        )
+        self._process = process
+        # Also at interpreter exit, and when nobody holds the host any more.
+        self._end = weakref.finalize(self, process.end)
+        loaded = False
+        try:
+            process.greet(_START_LIMIT)
+            self.restarts += self._died
+            self._died = False
+            reply, _ = self._call(process, "load", {}, (), max(limit, self.timeout))
+            known = {a.value: a for a in Ability}
+            self._abilities = frozenset(known[a] for a in reply["abilities"] if a in known)
+            process.watch.rest()
+            loaded = True
+        finally:
+            if not loaded:
+                self._discard()
+        return process
+
+    def _call(
+        self,
+        process: HostProcess,
+        operation: str,
+        request: dict[str, Any],
+        parts: Sequence[memoryview],
+        limit: float,
+        region: Region | None = None,
+    ) -> tuple[dict[str, Any], memoryview]:
+        """One request and its answer, with the process watched. `request` is filled in."""
+        self._sequence += 1
+        request |= {"op": operation, "seq": self._sequence, "limit": limit}
+        if process.dropped:
+            request["drop"] = [process.dropped.popleft() for _ in range(len(process.dropped))]
+        failure: Exception | None = None
+        answered = False
+        label = "run" if operation == "take" else operation
+        process.watch.arm(label, limit)
+        try:
+            self._send(process, request, parts)
+            reply, payload = process.channel.receive()
+            if reply.get("seq") != self._sequence:
+                raise ProtocolError("an answer to another request")
+            answered = True
+        except (EOFError, OSError, ProtocolError) as error:
+            failure = error
+            answered = True
+        finally:
+            verdict = process.watch.disarm()
+            if not answered:  # Ctrl-C: nobody will read the answer that is still to come
+                process.kill()
+                self._fail()
+        if failure or verdict:
+            cause = process.autopsy(label, failure, verdict)
+            self._fail()
+            raise cause
+        if "error" in reply:
+            raise codec.unpack_error(reply["error"])
+        return reply, payload
+
+    def _send(
+        self, process: HostProcess, request: dict[str, Any], parts: Sequence[memoryview]
+    ) -> None:
+        shared: dict[int, int] = {}
+        indices = large(parts) if process.files else []
+        if indices and process.files:
+            offsets = process.files.input.write([parts[i] for i in indices])
+            shared = dict(zip(indices, offsets or ()))
+        listed, inline = describe(parts, shared)
+        request["parts"] = listed
+        process.channel.send(request, inline)
+
+    def _oversized(self, process: HostProcess) -> HostError:
+        process.kill()
+        self._fail()
+        return MemoryLimitError(f"grew past {amount(self.memory)} in run: its results are larger")
+
+    def _fail(self) -> None:
+        self._died = True
+        self._discard()
+
+    def _discard(self) -> None:
+        self._process = None
+        if self._end is not None:
+            self._end()
+            self._end = None
+
+
+def _viewer(root: Any, region: Region) -> Callable[[int, int], memoryview]:
+    whole = memoryview(root)
+
+    def view(offset: int, size: int) -> memoryview:
+        start = offset - region[0]
+        if start < 0 or start + size > region[1]:
+            raise ProtocolError("results outside the region that was offered")
+        return whole[start : start + size]
+
+    return view
+
+
+def _subject(device: Device | str, model: Model) -> dict[str, Any]:
+    return {
+        "device": device if isinstance(device, str) else codec.pack_device(device),
+        "folder": None if model.folder is None else str(model.folder),
+    }
+
+
+class HostedExecutable:
+    """An executable in a host process. `abilities` are those that its backend declares.
+
+    It lives as long as the process: once that has ended, every call raises CrashError.
+    """
+
+    def __init__(
+        self, host: Host, process: HostProcess, number: int, abilities: frozenset[Ability]
+    ) -> None:
+        self.abilities = abilities
+        self._host = host
+        self._process = process
+        self._number = number
+        self._size = 0  # bytes of shared memory that the last results took
+        self._forget = weakref.finalize(self, process.dropped.append, number)
+        self._forget.atexit = False
+
+    def run(self, inputs: Mapping[str, Value], timeout: float | None = None) -> dict[str, Value]:
+        """Run once; see `hal.Executable.run`. Large results view shared memory, which is theirs
+        until the last view of them is gone."""
+        host, process = self._host, self._alive()
+        limit = host.timeout if timeout is None else timeout
+        parts: list[memoryview] = []
+        request: dict[str, Any] = {
+            "executable": self._number,
+            "inputs": codec.pack_values(inputs, parts),
+        }
+        output = process.files.output if process.files else None
+        region = output.offer(self._size) if output and self._size else None
+        used = False
+        try:
+            if region:
+                request["region"] = region
+            reply, payload = host._call(process, "run", request, parts, limit)
+            if "need" in reply:
+                if output and region:
+                    output.release(region)
+                    region = None
+                size = int(reply["need"])
+                if size > host.memory:
+                    raise host._oversized(process)
+                region = output.offer(size) if output else None
+                take: dict[str, Any] = {"region": region, "inline": region is None}
+                reply, payload = host._call(process, "take", take, (), limit)
+            view = None
+            listed = reply.get("parts", ())
+            shared = [part for part in listed if part[0] == 1]
+            if output and region and shared:
+                root, used = output.accept(region), True
+                view = _viewer(root, region)
+            self._size = region[1] if used and region else 0
+            values = codec.unpack_values(reply.get("outputs"), locate(listed, payload, view))
+        except ProtocolError:
+            process.kill()
+            host._fail()
+            raise
+        finally:
+            if output and region and not used:
+                output.release(region)
+        return values
+
+    def placement(self, timeout: float | None = None) -> Placement:
+        """Where each node runs. Raises UnsupportedError unless the backend declares PLACEMENT."""
+        process = self._alive()
+        if Ability.PLACEMENT not in self.abilities:
+            raise UnsupportedError(f"{self._host.backend} does not report placement")
+        limit = self._host.timeout if timeout is None else timeout
+        request = {"executable": self._number}
+        reply, _ = self._host._call(process, "placement", request, (), limit)
+        return codec.unpack_placement(reply.get("placement"))
+
+    def close(self, timeout: float | None = None) -> None:
+        """Free what the executable holds. Nothing to do when its host has ended."""
+        if not self._forget.detach() or self._host._process is not self._process:
+            return
+        limit = self._host.timeout if timeout is None else timeout
+        self._process.dropped.append(self._number)
+        self._host._call(self._process, "close", {}, (), limit)
+
+    def _alive(self) -> HostProcess:
+        if self._host._process is not self._process:
+            raise CrashError("its host ended; compile it again")
+        if not self._forget.alive:
+            raise UsageError("this executable is closed")
+        return self._process

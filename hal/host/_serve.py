@@ -1,0 +1,277 @@
+"""The served side: requests in, answers out, one at a time. Standard library, NumPy and `hal` only."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hal import __version__
+from hal.backend import Ability, Backend, BackendSpec, Support
+from hal.device import Device
+from hal.errors import (
+    AbsentError,
+    BackendError,
+    BrokenError,
+    ExecutionError,
+    HalError,
+    ProtocolError,
+    UsageError,
+    did_you_mean,
+)
+from hal.host import _codec as codec
+from hal.host import _lifeline as lifeline
+from hal.host._parts import describe, large, locate
+from hal.host._shared import Attached, needed
+from hal.host._wire import PROTOCOL, Channel
+from hal.model import Model
+from hal.placement import Placement
+
+__all__ = ["Server", "main"]
+
+_USAGE = "usage: python -m hal.host --plugin MODULE --backend NAME"
+Reply = tuple[dict[str, Any], list[memoryview]]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until the input ends. Returns the exit status: 2 for wrong arguments."""
+    options = dict(zip(arguments[::2], arguments[1::2]))
+    if len(arguments) != 4 or set(options) != {"--plugin", "--backend"}:
+        print(_USAGE, file=sys.stderr)
+        return 2
+    source, sink = lifeline.take_streams()
+    lifeline.prepare()
+    lifeline.end_orphan(source)
+    Server(Channel(source, sink), options["--plugin"], options["--backend"]).serve()
+    return 0
+
+
+class Server:
+    """Answers the requests on a channel with one backend of one plugin module."""
+
+    def __init__(self, channel: Channel, plugin: str, backend: str) -> None:
+        self._channel = channel
+        self._plugin = plugin
+        self._name = backend
+        self._alarm = lifeline.Alarm()
+        self._attached: Attached | None = None
+        self._spec: BackendSpec | None = None
+        self._backend: Backend | None = None
+        self._devices: dict[str, Device] = {}
+        self._executables: dict[int, Any] = {}
+        self._last = 0
+        self._pending: tuple[dict[str, Any], list[memoryview]] = ({}, [])
+        self._operations: dict[str, Callable[[dict[str, Any], list[memoryview]], Reply]] = {
+            "hello": self._hello,
+            "load": self._load,
+            "devices": self._list_devices,
+            "supports": self._supports,
+            "compile": self._compile,
+            "run": self._run,
+            "take": self._take,
+            "placement": self._placement,
+            # What is to be closed comes with any request.
+            "close": lambda request, parts: ({}, []),
+            "ping": lambda request, parts: ({}, []),
+        }
+
+    def serve(self) -> None:
+        """Answer until the other end is gone."""
+        try:
+            while True:
+                request, payload = self._channel.receive()
+                self._answer(request, payload)
+        except (EOFError, BrokenPipeError, ConnectionError):
+            pass
+        finally:
+            for number in list(self._executables):
+                try:
+                    self._drop(number)
+                except BaseException as error:  # noqa: BLE001 (a backend's close may raise anything)
+                    print(f"close: {type(error).__name__}: {error}", file=sys.stderr)
+
+    def _answer(self, request: dict[str, Any], payload: memoryview) -> None:
+        sequence = request.get("seq")
+        try:
+            limit = request.get("limit")
+            if limit:
+                self._alarm.set(limit)
+            operation = self._operations.get(str(request.get("op")))
+            if operation is None:
+                raise ProtocolError(f"unknown request {request.get('op')!r}")
+            for number in request.get("drop", ()):
+                self._drop(number)
+            view = self._attached.read if self._attached else None
+            reply, parts = operation(request, locate(request.get("parts", ()), payload, view))
+        except BaseException as error:  # noqa: BLE001 (whatever a backend raises is an answer)
+            fallback = BrokenError if request.get("op") == "load" else ExecutionError
+            reply, parts = {"error": codec.pack_error(error, fallback)}, []
+        finally:
+            self._alarm.clear()
+        try:
+            self._channel.send({"seq": sequence, **reply}, parts)
+        except (ProtocolError, TypeError, ValueError) as error:  # nothing has been written yet
+            packed = codec.pack_error(error, ExecutionError)
+            self._channel.send({"seq": sequence, "error": packed})
+
+    def _hello(self, request: dict[str, Any], parts: list[memoryview]) -> Reply:
+        try:
+            self._attached = (
+                Attached(request["fds"], request["nonce"]) if "fds" in request else None
+            )
+        except OSError:
+            self._attached = None
+        about = {
+            "protocol": PROTOCOL,
+            "hal": __version__,
+            "python": sys.version.split()[0],
+            "pid": os.getpid(),
+            "shared": self._attached is not None,
+        }
+        return about, []
+
+    def _load(self, request: dict[str, Any], parts: list[memoryview]) -> Reply:
+        if self._backend is None:
+            self._spec = find_spec(self._plugin, self._name)
+            self._backend = load(self._spec)
+        return {"abilities": [a.value for a in self._declared()]}, []
+
+    def _declared(self) -> frozenset[Ability]:
+        return self._spec.abilities if self._spec else frozenset()
+
+    def _loaded(self) -> Backend:
+        if self._backend is None:
+            raise ProtocolError("a request before the backend was loaded")
+        return self._backend
+
+    def _list_devices(self, request: dict[str, Any], parts: list[memoryview]) -> Reply:
+        devices = list(self._loaded().devices())
+        for device in devices:
+            if not isinstance(device, Device):
+                raise BrokenError(f"{self._name}: devices() returned a {type(device).__name__}")
+        self._devices = {device.id: device for device in devices}
+        return {"devices": [codec.pack_device(d) for d in devices]}, []
+
+    def _device(self, packed: Any) -> Device:
+        if not isinstance(packed, str):
+            return codec.unpack_device(packed)
+        if packed not in self._devices:
+            self._list_devices({}, [])
+        if packed not in self._devices:
+            hint = did_you_mean(packed, self._devices)
+            raise UsageError(f"{self._name} has no device {packed!r}.{hint}")
+        return self._devices[packed]
+
+    def _model(self, request: dict[str, Any], parts: list[memoryview]) -> Model:
+        folder = request.get("folder")
+        return Model(bytes(parts[0]), None if folder is None else Path(folder))
+
+    def _supports(self, request: dict[str, Any], parts: list[memoryview]) -> Reply:
+        device = self._device(request["device"])
+        support = self._loaded().supports(device, self._model(request, parts))
+        if not isinstance(support, Support):
+            raise BrokenError(f"{self._name}: supports() returned a {type(support).__name__}")
+        return {"support": codec.pack_support(support)}, []
+
+    def _compile(self, request: dict[str, Any], parts: list[memoryview]) -> Reply:
+        device = self._device(request["device"])
+        model = self._model(request, parts)
+        executable = self._loaded().compile(device, model, request.get("options", {}))
+        self._last += 1
+        self._executables[self._last] = executable
+        return {"executable": self._last}, []
+
+    def _executable(self, request: dict[str, Any]) -> Any:
+        number = request.get("executable")
+        if number not in self._executables:
+            raise ProtocolError(f"there is no executable {number!r}")
+        return self._executables[number]
+
+    def _run(self, request: dict[str, Any], parts: list[memoryview]) -> Reply:
+        executable = self._executable(request)
+        outputs = executable.run(codec.unpack_values(request["inputs"], parts))
+        if not isinstance(outputs, Mapping):
+            raise ExecutionError(f"run returned a {type(outputs).__name__}, not a mapping")
+        results: list[memoryview] = []
+        self._pending = codec.pack_values(outputs, results), results
+        return self._take(request, [])
+
+    def _take(self, request: dict[str, Any], parts: list[memoryview]) -> Reply:
+        """Give the results of the last run. Without a region that is large enough it answers with
+        the size that it needs; `inline` says that there is none."""
+        packed, results = self._pending
+        shared: dict[int, int] = {}
+        if self._attached is not None and not request.get("inline"):
+            indices = large(results)
+            chosen = [results[i] for i in indices]
+            size = needed(chosen)
+            offset, room = request.get("region") or (0, 0)
+            if size > room:
+                return {"need": size}, []
+            if indices:
+                shared = dict(zip(indices, self._attached.write((offset, room), chosen)))
+        self._pending = {}, []
+        listed, inline = describe(results, shared)
+        return {"outputs": packed, "parts": listed}, inline
+
+    def _placement(self, request: dict[str, Any], parts: list[memoryview]) -> Reply:
+        placement = self._executable(request).placement()
+        if not isinstance(placement, Placement):
+            raise BrokenError(f"{self._name}: placement() returned a {type(placement).__name__}")
+        return {"placement": codec.pack_placement(placement)}, []
+
+    def _drop(self, number: int) -> None:
+        executable = self._executables.pop(number, None)
+        if executable is not None and Ability.CLOSE in self._declared():
+            executable.close()
+
+
+def find_spec(plugin: str, name: str) -> BackendSpec:
+    """The spec that a plugin module's `hal_backends` gives for a backend. Raises BrokenError with
+    the traceback of what the module raised."""
+    try:
+        module = importlib.import_module(plugin)
+        specs = list(module.hal_backends())
+    except BaseException as error:  # noqa: BLE001 (a plugin may raise anything while it loads)
+        raise broken(f"plugin {plugin} does not load", error) from error
+    for spec in specs:
+        if spec.name == name:
+            return spec  # type: ignore[no-any-return]
+    raise BrokenError(
+        f"plugin {plugin} has no backend {name!r}.{did_you_mean(name, [s.name for s in specs])}"
+    )
+
+
+def load(spec: BackendSpec) -> Backend:
+    """Call a spec's factory. Raises AbsentError when a distribution that it requires is missing,
+    BrokenError with the traceback when the factory fails in a way that it does not explain."""
+    missing = [name for name in spec.requires if not _installed(name)]
+    if missing:
+        install = spec.install or f"pip install {' '.join(missing)}"
+        raise AbsentError(f"{spec.name} needs {', '.join(missing)}", next_step=install)
+    try:
+        return spec.factory()
+    except BackendError:
+        raise
+    except BaseException as error:  # noqa: BLE001 (a vendor's SDK may raise anything)
+        raise broken(f"{spec.name} does not start", error) from error
+
+
+def broken(what: str, error: BaseException) -> HalError:
+    """BrokenError for an exception of a plugin."""
+    packed = codec.pack_error(error, BrokenError)
+    return BrokenError(f"{what}: {packed['message']}", traceback=packed["traceback"])
+
+
+def _installed(distribution: str) -> bool:
+    from importlib import metadata  # 15 ms that a backend without requirements does not pay
+
+    try:
+        metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

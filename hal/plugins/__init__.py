@@ -1,0 +1,16 @@
+"""Discovery: which plugins are installed, the backends that they provide, and the state of each."""
+
+from __future__ import annotations
+
+from hal.plugins._load import load_plugins
+from hal.plugins._registry import Registry
+from hal.plugins._status import BackendStatus, PluginStatus, RegisteredBackend, State
+
+__all__ = [
+    "BackendStatus",
+    "PluginStatus",
+    "RegisteredBackend",
+    "Registry",
+    "State",
+    "load_plugins",
+]

@@ -1,0 +1,231 @@
+"""Loading of plugins: import each entry point of the group `hal`, and record what comes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import importlib.metadata
+import re
+import sys
+import traceback
+from collections.abc import Iterable
+from types import ModuleType
+
+import pluggy
+
+from hal import hookspecs
+from hal.backend import Ability, BackendSpec
+from hal.errors import BrokenError, did_you_mean
+from hal.plugins._registry import Registry
+from hal.plugins._status import PluginStatus, RegisteredBackend, State
+
+__all__ = ["load_plugins"]
+
+_BACKEND_NAME = re.compile(r"[a-z][\w-]*")
+_DOCS = "see docs/hooks.md"
+
+
+def load_plugins() -> Registry:
+    """Import every installed plugin and ask it for its backends.
+
+    No backend is probed and no vendor SDK imported. Raises nothing for a plugin that fails: it is
+    in `Registry.plugins` as broken, with the reason and the traceback.
+    """
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    plugins: list[PluginStatus] = []
+    backends: dict[str, RegisteredBackend] = {}
+    for entry_point in sorted(
+        importlib.metadata.entry_points(group=hookspecs.ENTRY_POINT_GROUP),
+        key=lambda e: (_distribution(e), e.name, e.value),
+    ):
+        status = PluginStatus(
+            name=entry_point.name,
+            module=entry_point.value,
+            distribution=_distribution(entry_point),
+            version=entry_point.dist.version if entry_point.dist else "",
+            state=State.READY,
+        )
+        try:
+            status, provided = _load(manager, status)
+            _claim(backends, provided)
+        except BrokenError as error:
+            status = dataclasses.replace(
+                status,
+                state=State.BROKEN,
+                backends=(),
+                reason=str(error),
+                next_step=error.next_step,
+                traceback=error.traceback,
+            )
+        plugins.append(status)
+    return Registry(tuple(plugins), backends)
+
+
+def _distribution(entry_point: importlib.metadata.EntryPoint) -> str:
+    return entry_point.dist.name if entry_point.dist else ""
+
+
+def _load(
+    manager: pluggy.PluginManager, status: PluginStatus
+) -> tuple[PluginStatus, list[RegisteredBackend]]:
+    """Import, check, register and ask one plugin; raises BrokenError for whatever is wrong."""
+    if ":" in status.module:
+        raise BrokenError(
+            f"the entry point names {status.module!r}; it must name a module",
+            next_step=f"write {status.name} = {status.module.partition(':')[0]!r} in its metadata",
+        )
+    module = _import(status.module)
+    _check_seam(module)
+    hooks = _hooks(module, _known_hooks())
+    unique = f"{status.distribution}:{status.name}"
+    if manager.is_registered(module):
+        raise BrokenError(f"{status.module} is already registered as {manager.get_name(module)}")
+    try:
+        manager.register(module, unique)
+    except pluggy.PluginValidationError as error:
+        # pluggy's message names the hook, its arguments and the definition, a line each.
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise BrokenError(" ".join(lines), next_step=_DOCS) from None
+    specs = _ask(manager, module, status.module)
+    provided = [
+        RegisteredBackend(spec, status.module, status.distribution, status.version)
+        for spec in specs
+    ]
+    names = tuple(spec.name for spec in specs)
+    return dataclasses.replace(status, hooks=hooks, backends=names), provided
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        # What a plugin prints while it is imported must not get into a report on standard output.
+        with contextlib.redirect_stdout(sys.stderr):
+            return importlib.import_module(name)
+    except SystemExit as error:
+        raise BrokenError(
+            f"importing {name} ended with SystemExit({error.code!r})",
+            traceback=traceback.format_exc(),
+        ) from None
+    except Exception as error:  # noqa: BLE001 (whatever a plugin raises is its recorded state)
+        raise BrokenError(
+            f"importing {name} failed: {_describe(error)}", traceback=traceback.format_exc()
+        ) from None
+
+
+def _check_seam(module: ModuleType) -> None:
+    version = getattr(module, "HAL_SEAM", hookspecs.SEAM_VERSION)
+    if version == hookspecs.SEAM_VERSION:
+        return
+    newer = isinstance(version, int) and version > hookspecs.SEAM_VERSION
+    raise BrokenError(
+        f"{module.__name__} is made for seam {version!r}, "
+        f"and this HAL has seam {hookspecs.SEAM_VERSION}",
+        next_step="pip install --upgrade hal-core" if newer else "upgrade the plugin",
+    )
+
+
+def _known_hooks() -> list[str]:
+    marker = f"{hookspecs.PROJECT}_spec"
+    return [name for name, value in vars(hookspecs).items() if hasattr(value, marker)]
+
+
+def _hooks(module: ModuleType, known: list[str]) -> tuple[str, ...]:
+    """The hooks that a module implements, by name; raises BrokenError for one that is no hook."""
+    functions = {n: f for n, f in vars(module).items() if callable(f)}
+    marked = [n for n, f in functions.items() if f"{hookspecs.PROJECT}_impl" in _attributes(f)]
+    for name in marked:
+        if name not in known:
+            hint = did_you_mean(name, known) or f" Hooks: {', '.join(known)}."
+            raise BrokenError(
+                f"{module.__name__}.{name} is marked as a hook, but there is no hook of that name."
+                f"{hint}",
+                next_step=_DOCS,
+            )
+    for name in functions:
+        if name in known and name not in marked:
+            raise BrokenError(
+                f"{module.__name__}.{name} is not marked as a hook",
+                next_step=f"put @hal.hookimpl above def {name}",
+            )
+    if not marked:
+        raise BrokenError(
+            f"{module.__name__} implements no hook. Hooks: {', '.join(known)}.", next_step=_DOCS
+        )
+    return tuple(sorted(marked))
+
+
+def _attributes(function: object) -> dict[str, object]:
+    return getattr(function, "__dict__", {})
+
+
+def _ask(manager: pluggy.PluginManager, module: ModuleType, name: str) -> list[BackendSpec]:
+    """What the module's hal_backends returns, checked; raises BrokenError."""
+    # Called one by one, because one that raises must not cost the others, and pluggy drops a None.
+    functions = [
+        impl.function for impl in manager.hook.hal_backends.get_hookimpls() if impl.plugin is module
+    ]
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            specs = [spec for function in functions for spec in _iterable(function(), name)]
+    except BrokenError:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (a plugin's failure is its state)
+        raise BrokenError(
+            f"{name}.hal_backends failed: {_describe(error)}", traceback=traceback.format_exc()
+        ) from None
+    for spec in specs:
+        wrong = _wrong(spec)
+        if wrong:
+            raise BrokenError(f"{name}.hal_backends: {wrong}", next_step=_DOCS)
+    names = [spec.name for spec in specs]
+    for twice in {n for n in names if names.count(n) > 1}:
+        raise BrokenError(f"{name}.hal_backends returns two backends named {twice!r}")
+    return specs
+
+
+def _iterable(result: object, name: str) -> Iterable[BackendSpec]:
+    if not isinstance(result, Iterable):
+        raise BrokenError(
+            f"{name}.hal_backends: expected an iterable of BackendSpec, "
+            f"got {type(result).__name__}",
+            next_step=_DOCS,
+        )
+    return result
+
+
+def _wrong(spec: object) -> str:
+    """What is wrong with an item that hal_backends returned, or ""."""
+    if not isinstance(spec, BackendSpec):
+        return f"expected an iterable of BackendSpec, got an item of type {type(spec).__name__}"
+    if not isinstance(spec.name, str) or not _BACKEND_NAME.fullmatch(spec.name):
+        return f"backend name {spec.name!r} is not a lower-case letter and then word characters"
+    if not callable(spec.factory):
+        return f"the factory of backend {spec.name!r} cannot be called"
+    for field in ("requires", "abilities"):
+        value = getattr(spec, field)
+        if isinstance(value, str) or not isinstance(value, (tuple, list, set, frozenset)):
+            return f"{field} of backend {spec.name!r} is a {type(value).__name__}, not a collection"
+    if not all(isinstance(r, str) for r in spec.requires):
+        return f"requires of backend {spec.name!r} holds something that is no string"
+    for ability in spec.abilities:
+        if not isinstance(ability, Ability):
+            return f"abilities of backend {spec.name!r} holds {ability!r}, which is no Ability"
+    return ""
+
+
+def _claim(backends: dict[str, RegisteredBackend], provided: list[RegisteredBackend]) -> None:
+    """Register a plugin's backends, all or none of them."""
+    for new in provided:
+        if new.name in backends:
+            first, second = backends[new.name].distribution, new.distribution
+            raise BrokenError(
+                f"{first} and {second} both provide a backend named {new.name!r}; "
+                f"the one of {first} is used",
+                next_step=f"pip uninstall {second} (or {first})",
+            )
+    backends.update((new.name, new) for new in provided)
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,55 @@
+"""ONNX Runtime as a HAL backend: every execution provider that it offers is a device.
+
+`_providers` is the table of providers, `_backend` the seam, `_session` an executable, `_values` the
+way of tensors in and out, `_errors` what its exceptions mean, `_placement` its assignment record,
+`_start` the test whether a provider starts.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+from hal.backend import Ability, BackendSpec
+from hal.errors import AbsentError, UnavailableError
+from hal.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from hal.backend import Backend
+
+__all__ = ["HAL_SEAM", "hal_backends"]
+
+HAL_SEAM = 1
+INSTALL = "pip install onnxruntime"
+
+
+def _backend() -> Backend:
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise AbsentError("onnxruntime is not installed", next_step=INSTALL)
+    try:
+        import onnxruntime
+
+        onnxruntime.disable_telemetry_events()
+        onnxruntime.set_default_logger_severity(3)  # errors alone, on standard error
+        from hal_onnxruntime._backend import OrtBackend
+    except (ImportError, AttributeError, OSError) as error:
+        # AttributeError: wheels that overwrote one another leave a package with holes.
+        raise UnavailableError(
+            f"onnxruntime cannot be used: {error}",
+            next_step="uninstall every onnxruntime wheel, then install one: hal doctor names them",
+        ) from error
+    return OrtBackend()
+
+
+@hookimpl
+def hal_backends() -> list[BackendSpec]:
+    """The backend `ort`. It requires no one distribution: a dozen wheels bring `onnxruntime`."""
+    return [
+        BackendSpec(
+            name="ort",
+            factory=_backend,
+            summary="ONNX Runtime's execution providers",
+            install=INSTALL,
+            abilities=frozenset({Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN}),
+        )
+    ]

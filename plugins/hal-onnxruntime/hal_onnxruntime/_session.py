@@ -1,0 +1,95 @@
+"""A model compiled by ONNX Runtime for one execution provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import onnxruntime
+
+from hal.errors import ExecutionError, UnavailableError
+from hal.model import Model
+from hal.placement import Placement
+from hal.tensor import Tensor, Value
+from hal_onnxruntime._errors import explain
+from hal_onnxruntime._placement import Record, assignment, placed
+from hal_onnxruntime._values import (
+    as_ort_value,
+    feed,
+    is_plain,
+    needs_ort_values,
+    taken,
+    taken_ort_value,
+)
+
+__all__ = ["OrtExecutable", "open_session"]
+
+
+def open_session(
+    data: bytes, session_options: Any, provider: str, provider_options: Mapping[str, str]
+) -> Any:
+    """An InferenceSession on one provider, the CPU's own kernels refused where the options say so.
+
+    Raises the HAL error that onnxruntime's exception means, and UnavailableError when it has left
+    the provider out without a word.
+    """
+    try:
+        session = onnxruntime.InferenceSession(
+            data,
+            session_options,
+            providers=[(provider, dict(provider_options))],
+            enable_fallback=False,  # or it retries on the CPU, and prints on standard output
+        )
+    except Exception as error:  # pybind raises classes of its own
+        raise explain(error) from error
+    if provider not in session.get_providers():
+        raise UnavailableError(f"onnxruntime has left {provider} out of the session")
+    return session
+
+
+class OrtExecutable:
+    """Runs one session; several threads may call `run` at once."""
+
+    def __init__(self, session: Any, model: Model, device: str, devices: Mapping[str, str]) -> None:
+        self._session: Any = session
+        self._model = model
+        self._device = device
+        self._devices = devices
+        self._types = {output.name: output.type for output in session.get_outputs()}
+        self._names = list(self._types)
+        self._plain = all(is_plain(t) for t in self._types.values())
+        self._by_ort_value = any(needs_ort_values(t) for t in self._types.values())
+
+    def run(self, inputs: Mapping[str, Value]) -> dict[str, Value]:
+        """Run once. Raises UnfedError for a value that onnxruntime's Python API cannot take."""
+        if self._by_ort_value:
+            return self._run_ort_values(inputs)
+        feeds = {name: feed(name, value) for name, value in inputs.items()}
+        results = self._call("run", feeds)
+        if self._plain:
+            return {n: Tensor.from_numpy(r) for n, r in zip(self._names, results, strict=True)}
+        return {n: taken(self._types[n], r) for n, r in zip(self._names, results, strict=True)}
+
+    def _run_ort_values(self, inputs: Mapping[str, Value]) -> dict[str, Value]:
+        feeds = {name: as_ort_value(name, value) for name, value in inputs.items()}
+        results = self._call("run_with_ort_values", feeds)
+        return {
+            n: taken_ort_value(self._types[n], r) for n, r in zip(self._names, results, strict=True)
+        }
+
+    def _call(self, method: str, feeds: Mapping[str, Any]) -> Any:
+        if self._session is None:
+            raise ExecutionError("the executable is closed")
+        try:
+            return getattr(self._session, method)(self._names, feeds)
+        except Exception as error:  # pybind raises classes of its own
+            raise explain(error) from error
+
+    def placement(self) -> Placement:
+        """Where each node ran, by onnxruntime's own record of its assignment."""
+        records: tuple[Record, ...] = assignment(self._session)
+        return placed(self._model, records, self._device, self._devices)
+
+    def close(self) -> None:
+        """Let the session go; its memory is freed with it."""
+        self._session = None

@@ -1,0 +1,53 @@
+"""OpenVINO as a HAL backend: the devices that its Core lists, in float32 unless asked otherwise.
+
+`_backend` is the seam, `_session` an executable, `_values` the way of tensors in and out, `_errors`
+what its exceptions mean, `_placement` what its compiled model tells of the nodes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+from hal.backend import Ability, BackendSpec
+from hal.errors import AbsentError, UnavailableError
+from hal.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from hal.backend import Backend
+
+__all__ = ["HAL_SEAM", "hal_backends"]
+
+HAL_SEAM = 1
+INSTALL = "pip install openvino"
+
+
+def _backend() -> Backend:
+    if importlib.util.find_spec("openvino") is None:
+        raise AbsentError("openvino is not installed", next_step=INSTALL)
+    from hal_openvino._compat import import_openvino
+
+    try:
+        import_openvino()
+        from hal_openvino._backend import OpenVinoBackend
+    except (ImportError, AttributeError, OSError) as error:
+        raise UnavailableError(
+            f"openvino cannot be used: {error}",
+            next_step="pip install --force-reinstall openvino",
+        ) from error
+    return OpenVinoBackend()
+
+
+@hookimpl
+def hal_backends() -> list[BackendSpec]:
+    """The backend `openvino`."""
+    return [
+        BackendSpec(
+            name="openvino",
+            factory=_backend,
+            summary="OpenVINO on Intel's and Arm's CPUs, Intel's GPUs and NPUs",
+            requires=("openvino",),
+            install=INSTALL,
+            abilities=frozenset({Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN}),
+        )
+    ]

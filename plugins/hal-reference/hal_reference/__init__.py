@@ -1,0 +1,40 @@
+"""ONNX's reference evaluator as a HAL backend: the one device `reference:cpu`.
+
+The evaluator is the operators' specification written in Python and NumPy: slow, and right unless
+the specification says otherwise. `_backend` is the seam, `_values` the way of values in and out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hal.backend import Ability, BackendSpec
+from hal.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from hal.backend import Backend
+
+__all__ = ["HAL_SEAM", "hal_backends"]
+
+HAL_SEAM = 1
+
+
+def _backend() -> Backend:
+    from hal_reference._backend import ReferenceBackend
+
+    return ReferenceBackend()
+
+
+@hookimpl
+def hal_backends() -> list[BackendSpec]:
+    """The backend `reference`."""
+    return [
+        BackendSpec(
+            name="reference",
+            factory=_backend,
+            summary="ONNX's reference evaluator",
+            requires=("onnx",),
+            install="pip install onnx",
+            abilities=frozenset({Ability.PLACEMENT, Ability.CLOSE}),
+        )
+    ]
