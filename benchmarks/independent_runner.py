@@ -1,16 +1,16 @@
 """An independent judge of ONNX's official cases: it shares no code with HAL.
 
-    python benchmarks/independent_runner.py                          all three engines
-    python benchmarks/independent_runner.py --engine ort -k cast     some cases on one of them
-    python benchmarks/independent_runner.py --against report.json    and every verdict HAL disagrees on
+    python benchmarks/independent_runner.py                        all three engines
+    python benchmarks/independent_runner.py --engine ort -k cast   some cases on one of them
+    python benchmarks/independent_runner.py --against report.json  and where HAL disagrees
 
 Cases come straight from the onnx package, are run by the reference evaluator, onnxruntime's CPU
 provider and OpenVINO's CPU plugin (in float32), and are judged by the comparison of ONNX's own
-runner. Each engine runs in a child process; a case that kills it or takes more than --timeout seconds
-costs that case alone.
+runner. Each engine runs in a child process; a case that kills it or takes more than --timeout
+seconds costs that case alone.
 
-With --against, the exit code is 1 when HAL and this runner disagree on more than 1 % of the cases of
-a device. The JSON report of `hal conformance --json` is read by its documented names.
+With --against, the exit code is 1 when HAL and this runner disagree on more than 1 % of the cases
+of a device. The JSON report of `hal conformance --json` is read by its documented names.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def parts(test: Any) -> tuple[Any, list[tuple[list[Any], list[Any]]]]:
     ]
 
 
-# The engines: each turns a model into a function from inputs to outputs, both in graph order --------
+# The engines: each makes of a model a function from inputs to outputs, both in graph order ------
 
 Run = Callable[[Sequence[Any]], Sequence[Any]]
 
@@ -112,12 +112,14 @@ def prepare_ort(model: Any) -> Run:
     )
     names = [i.name for i in model.graph.input]
     wanted = [o.name for o in model.graph.output]
-    tensors_only = all(
-        v.type.HasField("tensor_type") for v in [*model.graph.input, *model.graph.output]
+    # An OrtValue holds neither strings nor sequences; NumPy arrays and lists do.
+    values = [*model.graph.input, *model.graph.output]
+    by_ort_value = all(v.type.HasField("tensor_type") for v in values) and not any(
+        v.type.tensor_type.elem_type == 8 for v in values
     )
 
     def run(inputs: Sequence[Any]) -> Sequence[Any]:
-        if not tensors_only:
+        if not by_ort_value:
             return list(session.run(wanted, dict(zip(names, inputs, strict=False))))
         feeds = {n: _to_ort(ort, np.asarray(v)) for n, v in zip(names, inputs, strict=False)}
         return [_from_ort(v) for v in session.run_with_ort_values(wanted, feeds)]
@@ -128,8 +130,6 @@ def prepare_ort(model: Any) -> Run:
 def _to_ort(ort: Any, array: Any) -> Any:
     from onnx.helper import np_dtype_to_tensor_dtype
 
-    if array.dtype.kind in "OUS":
-        return ort.OrtValue.ortvalue_from_numpy(array.astype(object))
     number = np_dtype_to_tensor_dtype(array.dtype)
     value = ort.OrtValue.ortvalue_from_shape_and_type(list(array.shape), number, "cpu")
     octets = _pack(array)
@@ -141,8 +141,6 @@ def _to_ort(ort: Any, array: Any) -> Any:
 def _from_ort(value: Any) -> Any:
     from onnx.helper import tensor_dtype_to_np_dtype
 
-    if value.data_type() == "tensor(string)":
-        return value.numpy()
     dtype = np.dtype(tensor_dtype_to_np_dtype(value.element_type()))
     size = value.tensor_size_in_bytes()
     octets = ctypes.string_at(value.data_ptr(), size) if size else b""

@@ -65,7 +65,9 @@ def test_help_lists_the_commands(
         assert f" {name} " in out
 
 
-@pytest.mark.parametrize("name", ["devices", "plugins", "doctor", "cache"])
+@pytest.mark.parametrize(
+    "name", ["devices", "plugins", "doctor", "cache", "ops", "conformance", "compare"]
+)
 def test_every_command_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name, "--help"]) == 0
     assert f"Example: hal {name}" in capsys.readouterr().out

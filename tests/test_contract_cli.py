@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from hal.cli import main
 
 
-def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     assert main(["ops", *arguments, "--json"]) == 0
-    document: dict[str, object] = json.loads(capsys.readouterr().out)
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert document["schema"] == "hal.ops/1"
     return document
 
@@ -32,7 +33,7 @@ def test_json_counts(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_glob_ignores_case_and_profile_restricts_cells(capsys: pytest.CaptureFixture[str]) -> None:
     rows = _json(capsys, "reducem*", "-p", "vision")["operators"]
-    assert [(r["key"], r["cells"]) for r in rows] == [("ReduceMean", 5)]  # type: ignore[union-attr, index]
+    assert [(r["key"], r["cells"]) for r in rows] == [("ReduceMean", 5)]
 
 
 def test_one_operator(capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,16 +41,26 @@ def test_one_operator(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     for part in ("Softmax-13", "versions: 1, 11, 13", "axis: INT = -1", "cells (4)", "bfloat16"):
         assert part in out
-    (row,) = _json(capsys, "Softmax")["operators"]  # type: ignore[misc]
+    (row,) = _json(capsys, "Softmax")["operators"]
     assert row["id"] == "Softmax-13"
-    assert "Softmax-13/T/tensor(float)" in row["cells"]
+    assert "Softmax-13/T/tensor(float)" in row["cell_ids"]
 
 
 def test_profiles(capsys: pytest.CaptureFixture[str]) -> None:
     rows = _json(capsys, "--profiles")["profiles"]
-    assert {r["name"]: r["cells"] for r in rows}["full"] == 2949  # type: ignore[union-attr, index]
+    assert {r["name"]: r["cells"] for r in rows}["full"] == 2949
     assert main(["ops", "--profile", "microsoft"]) == 0
     assert "no schema" in capsys.readouterr().out
+
+
+def test_device(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("hal_reference")
+    document = _json(capsys, "Relu", "Gelu", "--device", "reference:cpu")
+    assert (document["supported"], document["cells"]) == (12, 12)
+    assert main(["ops", "Relu", "--device", "reference:cpu", "-p", "vision"]) == 0
+    assert "reference:cpu declares 5 of 5 cells of 1 operators" in capsys.readouterr().out
+    assert main(["ops", "Relu", "--device", "reference:cpv"]) == 2
+    assert "Did you mean 'reference:cpu'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

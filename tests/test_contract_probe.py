@@ -20,8 +20,9 @@ onnx = pytest.importorskip("onnx")
 pinned = pytest.mark.skipif(onnx.__version__ != ONNX_VERSION, reason=f"needs onnx {ONNX_VERSION}")
 C = contract()
 
+
 REFUSED_BY_ONNX = {"MeanVarianceNormalization"}
-"""onnx 1.23.2's strict inference cannot infer through this operator's own function body."""
+"""At opset 13, onnx 1.23.2's strict inference refuses this operator's own function body."""
 
 
 @pinned
@@ -73,12 +74,12 @@ def test_declared_counts_cells_and_keeps_reasons() -> None:
     relu = declared(C, C.latest("Relu"), _OnlyFloat(), device)
     assert relu.supported == ("Relu-14/T/tensor(float)",)
     assert (relu.asked, relu.reasons) == (8, ("no such type",))
-    expand = declared(C, C.latest("Concat"), _OnlyFloat(), device)
-    assert "crashed with signal 11 (SIGSEGV)" in expand.reasons
+    concat = declared(C, C.latest("Concat"), _OnlyFloat(), device)
+    assert "crashed with signal 11 (SIGSEGV)" in concat.reasons
     normalizer = declared(C, C.latest("StringNormalizer"), _OnlyFloat(), device)
     assert (normalizer.asked, normalizer.whole) == (0, False)
-    core = declared(C, C.latest("Relu"), _OnlyFloat(), device, C.profile("vision"))
-    assert core.asked == 5  # float, float16, bfloat16, int32, int64
+    narrowed = declared(C, C.latest("Relu"), _OnlyFloat(), device, C.profile("vision"))
+    assert narrowed.asked == 5  # float, float16, bfloat16, int32, int64
 
 
 def _types(graph: Any) -> Iterator[tuple[str, str]]:

@@ -168,3 +168,11 @@ def test_every_decision_is_listed() -> None:
 def test_test_files_have_names_of_their_own() -> None:
     names = [path.name for path in committed() if re.fullmatch(r"test_\w+\.py", path.name)]
     assert sorted(set(names)) == sorted(names)
+
+
+def test_contributing_names_files_that_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    named = {path for row in rows for path in re.findall(r"`([\w.*/-]+/[\w.*/-]*)`", row)}
+    assert len(named) > 20
+    assert sorted(path for path in named - {"tests/"} if not any(ROOT.glob(path))) == []

@@ -12,7 +12,7 @@ import typer
 from hal.backend import Option
 from hal.cli._output import console, stderr_console
 from hal.cli.completion import complete_device, complete_profile
-from hal.errors import UsageError
+from hal.errors import OutputError, UsageError
 from hal.plugins import load_plugins
 from hal_conformance._files import check_writable
 from hal_conformance.case import SUITES
@@ -132,13 +132,16 @@ def conformance(
         for report in measure(registry, devices, plan, terminal.progress):
             reports.append(report)
     terminal.show(reports)
-    whole = Report(tuple(reports))
-    if json_file is not None:
-        write(whole, json_file)
-    if junit_file is not None:
-        write_junit(whole, junit_file)
-    if expectations_file is not None:
-        write_expectations(reports, expectations_file)
+    try:
+        if json_file is not None:
+            write(Report(tuple(reports)), json_file)
+        if junit_file is not None:
+            write_junit(Report(tuple(reports)), junit_file)
+        if expectations_file is not None:
+            write_expectations(reports, expectations_file)
+    except OutputError as error:
+        error.next_step = "make room, then repeat the command with --resume: no case runs again"
+        raise
     if not all(r.complete for r in reports):
         terminal.note("interrupted; run the same command with --resume to run what is missing")
         raise typer.Exit(_INTERRUPTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -111,10 +112,9 @@ def _placement(case: Case, device: Device, spec: BackendSpec, executable: Execut
 
 
 def _close(executable: Executable) -> None:
-    try:
+    # A host that died has nothing left to free, and the error that killed it is raised.
+    with contextlib.suppress(HalError):
         executable.close()  # type: ignore[attr-defined]  # declared
-    except HalError:
-        pass  # a host that died has nothing left to free, and the error that killed it is raised
 
 
 def _where(placement: Placement, device: Device) -> str:

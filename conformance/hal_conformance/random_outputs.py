@@ -23,7 +23,7 @@ FALSE_ALARM = 1e-9
 def check_random_outputs(case: Case, data: DataSet, got: Mapping[str, Value]) -> str:
     """Judge a draw; "" when it may be right, else the reason why not.
 
-    Type and shape must be those of the expected outputs. Bernoulli: every value is 0 or 1, surely so
+    Type and shape must be those of the expected outputs. Bernoulli: every value is 0 or 1, surely
     where the probability is 0 or 1, and their sum lies within Hoeffding's bound (W. Hoeffding, JASA
     58, 1963) of the sum of the probabilities. Dropout: every value is 0 or the input scaled by
     1 / (1 - ratio), the mask says which, and the number kept lies within the same bound. Raises

@@ -102,9 +102,7 @@ class _Runner:
             self.journal.close()
         done = self.journal.results
         results = tuple(done.get(i) or self._not_run(i) for i in self.case_ids)
-        return Run(
-            results, time.perf_counter() - start, interrupted, len(known), self.restarts
-        )
+        return Run(results, time.perf_counter() - start, interrupted, len(known), self.restarts)
 
     def _run_all(self, case_ids: list[str]) -> None:
         waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -164,4 +162,3 @@ class _Runner:
     def _not_run(self, case_id: str) -> CaseResult:
         facts = self.suite.facts(case_id)
         return CaseResult(case_id, facts.operators, Outcome.NOT_RUN, "", "", 0.0)
-

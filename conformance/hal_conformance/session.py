@@ -86,8 +86,8 @@ def measure(
     progress: ProgressFactory = lambda device, total: nullcontext(lambda result: None),
 ) -> Iterator[DeviceReport]:
     """Run the plan on one device after the other. A device that Ctrl-C interrupts gives an
-    incomplete report and is the last. Raises DataError for an expectations file that cannot be read,
-    before anything runs."""
+    incomplete report and is the last. Raises DataError, before anything runs, for an
+    expectations file that cannot be read."""
     modules = {d.backend: registry.backends[d.backend].module for d in devices}
     known = {name: Expectations.of_plugin(module) for name, module in modules.items()}
     return _measure(registry, devices, plan, progress, known)

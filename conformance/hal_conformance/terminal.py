@@ -1,4 +1,5 @@
-"""What a person sees: a bar while a device is measured, one table at the end, the worst operators."""
+"""What a person sees: a bar while a device is measured, then tables: a row a device, the scores,
+and the worst operators."""
 
 from __future__ import annotations
 

@@ -45,9 +45,13 @@ def show(
         return
     parts = _parts()
     if as_json:
-        rows = [{**dataclasses.asdict(p), "path": str(p.path)} for p in parts]
-        folders = {"cache": str(cache_dir()), "data": str(data_dir())}
-        write_json("hal.cache/1", {**folders, "parts": rows, "size": _total(parts)})
+        document = {
+            "cache": str(cache_dir()),
+            "data": str(data_dir()),
+            "parts": [{**dataclasses.asdict(p), "path": str(p.path)} for p in parts],
+            "size": _total(parts),
+        }
+        write_json("hal.cache/1", document)
         return
     out = console()
     out.print(f"cache: {cache_dir()}\ndata:  {data_dir()}")
@@ -74,7 +78,7 @@ def clear(
 ) -> None:
     """Remove the cache, or one part of it. Data is removed only when its part is named.
 
-    Example: hal cache clear onnx --yes
+    Example: hal cache clear suites --yes
     """
     parts = _parts()
     if part is None:

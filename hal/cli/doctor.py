@@ -135,13 +135,15 @@ def _print(
     if details:
         for status in statuses:
             _print_details(registry, status)
-        for text in [t.traceback for t in (*plugins, *statuses) if t.traceback]:
+        tracebacks = [*(p.traceback for p in plugins), *(s.traceback for s in statuses)]
+        for text in filter(None, tracebacks):
             out.print(text.rstrip())
     for problem in problems:
         out.print(f"problem: {problem.message}", style="red")
         if problem.next_step:
             out.print(f"  next: {problem.next_step}")
-    out.print("no problem found" if not problems else "", end="\n" if not problems else "")
+    if not problems:
+        out.print("no problem found")
 
 
 def _print_details(registry: Registry, status: BackendStatus) -> None:

@@ -61,7 +61,7 @@ def ops(
     found = _select(table_of, patterns or [], chosen, domain, versions=versions)
     if device:
         _show_declared(table_of, found, chosen, device, as_json=as_json)
-    elif len(patterns or ()) == 1 and len(found) == 1 and not versions:
+    elif len(found) == 1 and _names_one(patterns or []) and not (versions or profile):
         _show_one(table_of, found[0], as_json=as_json)
     else:
         _show_list(table_of, found, chosen, as_json=as_json)
@@ -107,6 +107,10 @@ def _select(
     if not found:
         raise UsageError("no operator fits all of these filters.", next_step="hal ops --profiles")
     return found
+
+
+def _names_one(patterns: Sequence[str]) -> bool:
+    return len(patterns) == 1 and not set(patterns[0]) & set("*?[")
 
 
 def _matches(operator: Operator, pattern: str) -> bool:
@@ -187,7 +191,8 @@ def _show_one(table_of: Contract, operator: Operator, *, as_json: bool) -> None:
             id=operator.id,
             versions=[op.since_version for op in others],
             profiles=holding,
-            cells=[cell.id for cell in operator.cells],
+            cells=len(operator.cells),
+            cell_ids=[cell.id for cell in operator.cells],
         )
         _json(table_of, operators=[described], cells=len(operator.cells))
         return

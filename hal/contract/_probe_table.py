@@ -96,6 +96,7 @@ PROBES: Mapping[str, Probe] = {
     "MaxPool": _POOL,
     "MaxRoiPool": Probe((_IMAGE, (1, 5)), {"pooled_shape": [2, 2]}),
     "MaxUnpool": Probe(((1, 2, 4, 4),), {"kernel_shape": [2, 2], "strides": [2, 2]}),
+    "MeanVarianceNormalization": Probe((_IMAGE,)),
     "MelWeightMatrix": Probe((_SCALAR,)),
     "NegativeLogLikelihoodLoss": Probe(((2, 3), (2,), (3,))),
     "NonMaxSuppression": Probe(((1, 4, 4), (1, 1, 4), (1,))),
@@ -115,6 +116,7 @@ PROBES: Mapping[str, Probe] = {
         for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum")
     },
     "ReduceSumSquare": _REDUCE,
+    "RegexFullMatch": Probe(attributes={"pattern": "a"}),
     "Reshape": Probe(((2, 3), (1,)), values={1: [-1]}),
     "Resize": Probe((_IMAGE, (8,), (4,), (4,)), values={3: [1, 2, 16, 16]}, inputs=(3,)),
     "ReverseSequence": Probe(((4, 2), (2,))),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hal.contract import _proto
 from hal.contract._contract import Contract
 from hal.contract._probe_table import DEFAULT_SHAPE, PROBES, Probe
-from hal.contract.model import DEFAULT_DOMAIN, STABLE_DOMAINS, Cell, Operator
+from hal.contract.model import DEFAULT_DOMAIN, Cell, Operator
 from hal.model import Model
 from hal.types import ElementType
 
@@ -207,7 +207,8 @@ def _vocabulary(attribute: str, strings: str) -> _Special:
 
     def attributes(types: Mapping[str, str]) -> dict[str, _proto.AttributeValue]:
         held = types.get("T1", types.get("T", ""))
-        return {strings: ["a"]} if "string" in held else {attribute: [0]}
+        text = held.startswith(("tensor(string", "map(string"))
+        return {strings: ["a"]} if text else {attribute: [0]}
 
     return attributes
 
@@ -337,9 +338,9 @@ def _loop_body(type_: str) -> _proto.Graph:
 
 def _companion(contract: Contract, operator: Operator) -> int:
     """The opset of ai.onnx to import beside another domain's: the newest that asks for no newer IR;
-    the newest of all beside a preview operator, whose body may call any."""
+    the newest of all beside an operator with a function body, which may call any."""
     newest = contract.newest_opset()
-    if operator.domain not in STABLE_DOMAINS:
+    if operator.function:
         return newest
     ir = contract.ir_version({operator.domain: operator.since_version})
     return max(o for o in range(1, newest + 1) if contract.ir_version({"": o}) <= ir)

@@ -153,7 +153,8 @@ def _typed_data(
     numbers = _numbers(parts)
     packed = element_type.bits in (2, 4)
     _same_size(name, element_type.nbytes(count) if packed else count, numbers.size, "entries")
-    stored = np.ascontiguousarray(numbers.astype(element_type.storage))
+    half = element_type is ElementType.FLOAT16  # stored as its bit pattern
+    stored = np.ascontiguousarray(numbers.astype("<u2" if half else element_type.storage))
     if element_type.bits == 6:  # one element an entry, where raw data is a packed stream
         return Tensor.from_numpy(stored & 0x3F, element_type).data
     return stored.reshape(-1).view(np.uint8).data

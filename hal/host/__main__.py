@@ -1,4 +1,4 @@
-"""`python -m hal.host --plugin MODULE --backend NAME`: serve a backend on standard input and output."""
+"""`python -m hal.host --plugin MODULE --backend NAME`: serve a backend on the standard streams."""
 
 from __future__ import annotations
 

@@ -106,17 +106,8 @@ def _unpack_value(packed: Any, parts: Sequence[memoryview]) -> Value:
 
 def pack_device(device: Device) -> dict[str, Any]:
     """A device as JSON."""
-    versions = {str(k): str(v) for k, v in device.versions.items()}
-    return {
-        "id": device.id,
-        "kind": device.kind,
-        "name": str(device.name),
-        "vendor": str(device.vendor),
-        "memory": int(device.memory),
-        "emulated": bool(device.emulated),
-        "slow": bool(device.slow),
-        "versions": versions,
-    }
+    packed = {name: getattr(device, name) for name in Device.__dataclass_fields__}
+    return {**packed, "versions": {str(k): str(v) for k, v in device.versions.items()}}
 
 
 def unpack_device(packed: Any) -> Device:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hal.backend import Ability, Option, Support
 from hal.device import Device
 from hal.errors import (
     CrashError,
-    HostError,
     MemoryLimitError,
     ProtocolError,
     UnsupportedError,
@@ -79,13 +79,15 @@ class Host:
     def devices(self, timeout: float | None = None) -> tuple[Device, ...]:
         """The backend's devices. Raises AbsentError, UnavailableError or BrokenError when it has
         none to offer."""
-        reply, _ = self._ask("devices", {}, timeout=timeout)
-        return tuple(codec.unpack_device(d) for d in reply.get("devices", ()))
+        reply, process = self._ask("devices", {}, timeout=timeout)
+        with self._reading(process):
+            return tuple(codec.unpack_device(d) for d in reply["devices"])
 
     def supports(self, device: Device | str, model: Model, timeout: float | None = None) -> Support:
         """Which nodes of a model the device does not take."""
-        reply, _ = self._ask("supports", _subject(device, model), model, timeout)
-        return codec.unpack_support(reply.get("support"))
+        reply, process = self._ask("supports", _subject(device, model), model, timeout)
+        with self._reading(process):
+            return codec.unpack_support(reply["support"])
 
     def compile(
         self,
@@ -97,7 +99,9 @@ class Host:
         """Compile a model for a device, given as such or by id."""
         request = {**_subject(device, model), "options": dict(options or {})}
         reply, process = self._ask("compile", request, model, timeout)
-        return HostedExecutable(self, process, int(reply["executable"]), self._abilities)
+        with self._reading(process):
+            number = int(reply["executable"])
+        return HostedExecutable(self, process, number, self._abilities)
 
     def ping(self, timeout: float | None = None) -> None:
         """Do nothing but answer; starts the process and loads the backend if need be."""
@@ -157,7 +161,8 @@ class Host:
             self._died = False
             reply, _ = self._call(process, "load", {}, (), max(limit, self.timeout))
             known = {a.value: a for a in Ability}
-            self._abilities = frozenset(known[a] for a in reply["abilities"] if a in known)
+            with self._reading(process):
+                self._abilities = frozenset(known[a] for a in reply["abilities"] if a in known)
             process.watch.rest()
             loaded = True
         finally:
@@ -212,15 +217,30 @@ class Host:
         indices = large(parts) if process.files else []
         if indices and process.files:
             offsets = process.files.input.write([parts[i] for i in indices])
-            shared = dict(zip(indices, offsets or ()))
+            shared = dict(zip(indices, offsets or (), strict=False))
         listed, inline = describe(parts, shared)
         request["parts"] = listed
         process.channel.send(request, inline)
 
-    def _oversized(self, process: HostProcess) -> HostError:
+    def _size(self, process: HostProcess, need: Any) -> int:
+        """The size of results that a process asks room for, if it may have it."""
+        with self._reading(process):
+            size = int(need)
+        if size <= self.memory:
+            return size
         process.kill()
         self._fail()
-        return MemoryLimitError(f"grew past {amount(self.memory)} in run: its results are larger")
+        raise MemoryLimitError(f"grew past {amount(self.memory)} in run: its results are larger")
+
+    @contextlib.contextmanager
+    def _reading(self, process: HostProcess) -> Iterator[None]:
+        """An answer that does not have the form it should have ends the process."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, IndexError, ProtocolError) as error:
+            process.kill()
+            self._fail()
+            raise ProtocolError(f"a malformed answer: {error}") from None
 
     def _fail(self) -> None:
         self._died = True
@@ -289,29 +309,20 @@ class HostedExecutable:
             if "need" in reply:
                 if output and region:
                     output.release(region)
-                    region = None
-                size = int(reply["need"])
-                if size > host.memory:
-                    raise host._oversized(process)
+                size = host._size(process, reply["need"])
                 region = output.offer(size) if output else None
                 take: dict[str, Any] = {"region": region, "inline": region is None}
                 reply, payload = host._call(process, "take", take, (), limit)
-            view = None
-            listed = reply.get("parts", ())
-            shared = [part for part in listed if part[0] == 1]
-            if output and region and shared:
-                root, used = output.accept(region), True
-                view = _viewer(root, region)
-            self._size = region[1] if used and region else 0
-            values = codec.unpack_values(reply.get("outputs"), locate(listed, payload, view))
-        except ProtocolError:
-            process.kill()
-            host._fail()
-            raise
+            with host._reading(process):
+                listed = reply["parts"]
+                view = None
+                if output and region and any(part[0] == 1 for part in listed):
+                    view, used = _viewer(output.accept(region), region), True
+                self._size = region[1] if used and region else 0
+                return codec.unpack_values(reply["outputs"], locate(listed, payload, view))
         finally:
             if output and region and not used:
                 output.release(region)
-        return values
 
     def placement(self, timeout: float | None = None) -> Placement:
         """Where each node runs. Raises UnsupportedError unless the backend declares PLACEMENT."""
@@ -321,15 +332,16 @@ class HostedExecutable:
         limit = self._host.timeout if timeout is None else timeout
         request = {"executable": self._number}
         reply, _ = self._host._call(process, "placement", request, (), limit)
-        return codec.unpack_placement(reply.get("placement"))
+        with self._host._reading(process):
+            return codec.unpack_placement(reply["placement"])
 
     def close(self, timeout: float | None = None) -> None:
         """Free what the executable holds. Nothing to do when its host has ended."""
         if not self._forget.detach() or self._host._process is not self._process:
             return
         limit = self._host.timeout if timeout is None else timeout
-        self._process.dropped.append(self._number)
-        self._host._call(self._process, "close", {}, (), limit)
+        request = {"executable": self._number}
+        self._host._call(self._process, "close", request, (), limit)
 
     def _alive(self) -> HostProcess:
         if self._host._process is not self._process:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import select
@@ -13,6 +14,7 @@ import time
 __all__ = ["Alarm", "end_orphan", "prepare", "take_streams"]
 
 _GRACE = 2.0  # seconds for an idle host to see the end of its input by itself
+_LONGEST = 1e8  # seconds that every system's timer can count
 _ALARM_MARGIN = 5.0  # seconds in which the parent's own watch should have acted
 
 
@@ -41,10 +43,8 @@ def take_streams() -> tuple[int, int]:
 
 def prepare() -> None:
     """A crash tells Python's stack on standard error and leaves no core file."""
-    try:
+    with contextlib.suppress(OSError, ValueError):  # there is no standard error
         faulthandler.enable(2)
-    except (OSError, ValueError):
-        pass
     if sys.platform != "win32":
         import resource
 
@@ -62,7 +62,7 @@ class Alarm:
     def set(self, limit: float) -> None:
         """End the process some seconds after `limit`."""
         if sys.platform != "win32":
-            signal.setitimer(signal.ITIMER_REAL, limit + _ALARM_MARGIN)
+            signal.setitimer(signal.ITIMER_REAL, min(limit, _LONGEST) + _ALARM_MARGIN)
 
     def clear(self) -> None:
         if sys.platform != "win32":

@@ -40,13 +40,15 @@ class HostProcess:
         if shared and posix:
             with suppress(OSError):  # no room or no descriptors: the stream carries everything
                 self.files = SharedFiles()
+        (its_input, sink), (source, its_output), (errors, its_errors) = (
+            os.pipe() for _ in range(3)
+        )
         try:
             popen = subprocess.Popen(
                 self.command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
+                stdin=its_input,
+                stdout=its_output,
+                stderr=its_errors,
                 env=dict(env),
                 pass_fds=self.files.descriptors if self.files else (),
                 start_new_session=posix,  # Ctrl-C is for the parent, which then ends its hosts
@@ -54,20 +56,19 @@ class HostProcess:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             self._close_files()
+            for descriptor in (source, sink, errors):
+                os.close(descriptor)
             raise UnavailableError(
                 f"cannot start {self.command[0]!r}: {reason}",
                 next_step="check the command that starts the host",
             ) from None
-        assert popen.stdin and popen.stdout and popen.stderr
-        # The channel owns the descriptors from here on; the file objects must not close them.
-        source, sink = os.dup(popen.stdout.fileno()), os.dup(popen.stdin.fileno())
-        errors = os.dup(popen.stderr.fileno())
-        for stream in (popen.stdout, popen.stdin, popen.stderr):
-            stream.close()
-        popen.stdin = popen.stdout = popen.stderr = None
+        finally:
+            for descriptor in (its_input, its_output, its_errors):
+                os.close(descriptor)
         self.channel = Channel(source, sink, payload_limit=memory)
         self._popen = popen
         self._owner = os.getpid()
+        self._ended = False
         self._tail = bytearray()
         self._drain = threading.Thread(
             target=_drain, args=(errors, self._tail), name="hal-host-stderr", daemon=True
@@ -107,9 +108,12 @@ class HostProcess:
         verdict = self.watch.disarm()
         if failure or verdict:
             raise self._no_greeting(failure, verdict)
+        if "python" not in reply:
+            raise ProtocolError(f"{self.command[0]!r} is no host: it answers {str(reply)[:80]}")
         if reply.get("protocol") != PROTOCOL:
+            spoken = reply.get("protocol")
             raise UnavailableError(
-                f"{self.command[0]!r} answers with protocol {reply.get('protocol')!r}, not {PROTOCOL}",
+                f"{self.command[0]!r} answers with protocol {spoken!r}, not {PROTOCOL}",
                 next_step="install the same version of hal-core on both sides",
             )
         if not reply.get("shared"):
@@ -143,7 +147,7 @@ class HostProcess:
         status = self._popen.returncode
         if verdict is not None:
             error = verdict
-        elif isinstance(failure, ProtocolError) and (alive or status == -signal.SIGKILL):
+        elif isinstance(failure, ProtocolError) and alive:
             error = ProtocolError(f"spoke no protocol in {operation}: {failure}")
         elif alive:
             error = ProtocolError(f"closed its stream in {operation} without ending")
@@ -159,6 +163,9 @@ class HostProcess:
 
     def kill(self) -> None:
         """End the process and all that it started, at once."""
+        if self._ended:  # by now its number may be another process's
+            return
+        self._ended = True
         _kill(self._popen, self._group)
         with suppress(subprocess.TimeoutExpired):
             self._popen.wait(10)
@@ -166,7 +173,7 @@ class HostProcess:
 
     def end(self) -> None:
         """Let the process end by itself; then ask it to, then make it."""
-        if os.getpid() != self._owner:  # a fork of the owner: the process is not ours
+        if self._ended or os.getpid() != self._owner:  # a fork of the owner must let it live
             return
         self.channel.close_sink()
         for request in (self._popen.terminate, lambda: None):

@@ -1,4 +1,7 @@
-"""The served side: requests in, answers out, one at a time. Standard library, NumPy and `hal` only."""
+"""The served side: requests in, answers out, one at a time.
+
+It imports the standard library, NumPy and what plugins may import of `hal`, and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ Reply = tuple[dict[str, Any], list[memoryview]]
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until the input ends. Returns the exit status: 2 for wrong arguments."""
-    options = dict(zip(arguments[::2], arguments[1::2]))
+    options = dict(zip(arguments[::2], arguments[1::2], strict=False))
     if len(arguments) != 4 or set(options) != {"--plugin", "--backend"}:
         print(_USAGE, file=sys.stderr)
         return 2
@@ -74,8 +77,7 @@ class Server:
             "run": self._run,
             "take": self._take,
             "placement": self._placement,
-            # What is to be closed comes with any request.
-            "close": lambda request, parts: ({}, []),
+            "close": self._close,
             "ping": lambda request, parts: ({}, []),
         }
 
@@ -88,11 +90,7 @@ class Server:
         except (EOFError, BrokenPipeError, ConnectionError):
             pass
         finally:
-            for number in list(self._executables):
-                try:
-                    self._drop(number)
-                except BaseException as error:  # noqa: BLE001 (a backend's close may raise anything)
-                    print(f"close: {type(error).__name__}: {error}", file=sys.stderr)
+            self._drop_all(list(self._executables))
 
     def _answer(self, request: dict[str, Any], payload: memoryview) -> None:
         sequence = request.get("seq")
@@ -103,8 +101,7 @@ class Server:
             operation = self._operations.get(str(request.get("op")))
             if operation is None:
                 raise ProtocolError(f"unknown request {request.get('op')!r}")
-            for number in request.get("drop", ()):
-                self._drop(number)
+            self._drop_all(request.get("drop", ()))
             view = self._attached.read if self._attached else None
             reply, parts = operation(request, locate(request.get("parts", ()), payload, view))
         except BaseException as error:  # noqa: BLE001 (whatever a backend raises is an answer)
@@ -213,7 +210,8 @@ class Server:
             if size > room:
                 return {"need": size}, []
             if indices:
-                shared = dict(zip(indices, self._attached.write((offset, room), chosen)))
+                offsets = self._attached.write((offset, room), chosen)
+                shared = dict(zip(indices, offsets, strict=True))
         self._pending = {}, []
         listed, inline = describe(results, shared)
         return {"outputs": packed, "parts": listed}, inline
@@ -223,6 +221,21 @@ class Server:
         if not isinstance(placement, Placement):
             raise BrokenError(f"{self._name}: placement() returned a {type(placement).__name__}")
         return {"placement": codec.pack_placement(placement)}, []
+
+    def _close(self, request: dict[str, Any], parts: list[memoryview]) -> Reply:
+        self._executable(request)
+        self._drop(int(request["executable"]))
+        return {}, []
+
+    def _drop_all(self, numbers: Sequence[int]) -> None:
+        """Close what nobody holds any more. A failure is no business of the request that it comes
+        with, so it is only told on standard error."""
+        for number in numbers:
+            try:
+                self._drop(number)
+            except BaseException as error:  # noqa: BLE001 (a backend's close may raise anything)
+                packed = codec.pack_error(error, ExecutionError)
+                print(f"close: {packed['message']}", file=sys.stderr)
 
     def _drop(self, number: int) -> None:
         executable = self._executables.pop(number, None)
@@ -236,7 +249,7 @@ def find_spec(plugin: str, name: str) -> BackendSpec:
     try:
         module = importlib.import_module(plugin)
         specs = list(module.hal_backends())
-    except BaseException as error:  # noqa: BLE001 (a plugin may raise anything while it loads)
+    except BaseException as error:  # a plugin may raise anything while it loads
         raise broken(f"plugin {plugin} does not load", error) from error
     for spec in specs:
         if spec.name == name:
@@ -257,7 +270,7 @@ def load(spec: BackendSpec) -> Backend:
         return spec.factory()
     except BackendError:
         raise
-    except BaseException as error:  # noqa: BLE001 (a vendor's SDK may raise anything)
+    except BaseException as error:  # a vendor's SDK may raise anything
         raise broken(f"{spec.name} does not start", error) from error
 
 

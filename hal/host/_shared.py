@@ -95,7 +95,7 @@ class InputFile(_File):
             target = self.map
         except OSError:
             return None
-        for offset, part in zip(offsets, parts):
+        for offset, part in zip(offsets, parts, strict=True):
             _copy(target, offset, part)
         return offsets
 
@@ -214,7 +214,7 @@ class Attached:
         if end > sum(region):
             raise ProtocolError(f"a region of {region[1]} bytes for {end - region[0]}")
         target = self._mapped(1, end, mmap.ACCESS_WRITE)
-        for offset, part in zip(offsets, parts):
+        for offset, part in zip(offsets, parts, strict=True):
             _copy(target, offset, part)
         return offsets
 

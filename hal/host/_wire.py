@@ -119,7 +119,7 @@ class Channel:
     def _payload(self, total: int) -> memoryview:
         if not total:
             return memoryview(b"")
-        buffer = np.empty(total + ALIGNMENT, np.uint8)
+        buffer: Any = np.empty(total + ALIGNMENT, np.uint8)
         start = -buffer.__array_interface__["data"][0] % ALIGNMENT
         view = memoryview(buffer)[start : start + total]
         done = 0

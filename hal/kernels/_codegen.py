@@ -20,7 +20,7 @@ __all__ = ["Generated", "generate"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Generated:
-    """A compiled program. `function` takes a list of arrays, which it empties, and gives a tuple."""
+    """A compiled program. `function` takes a list of arrays, empties it, and gives a tuple."""
 
     function: Callable[[list[Any]], tuple[Any, ...]]
     source: str

@@ -19,11 +19,19 @@ __all__ = ["dense", "fold"]
 
 LARGEST_DENSE = 1 << 30
 """Bytes of a sparse constant made dense."""
-_UNBOUNDED = frozenset(
-    "Pad Resize Upsample CenterCropPad Col2Im Einsum OneHot MelWeightMatrix HannWindow "
-    "HammingWindow BlackmanWindow ImageDecoder Gather GatherND ConvTranspose Conv AffineGrid "
-    "Scatter MaxUnpool Multinomial".split()
-)
+_UNBOUNDED = {"Pad", "Resize", "Upsample", "CenterCropPad", "Col2Im", "Einsum", "OneHot"} | {
+    "MelWeightMatrix",
+    "HannWindow",
+    "HammingWindow",
+    "BlackmanWindow",
+    "ImageDecoder",
+    "Gather",
+    "GatherND",
+    "ConvTranspose",
+    "Conv",
+    "AffineGrid",
+    "MaxUnpool",
+}
 """Operators whose result may be far larger than their inputs, by a rule not known here. They are
 folded only where all their inputs are small, and so is what their integers can ask for."""
 _SMALL = 4096

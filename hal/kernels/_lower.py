@@ -227,6 +227,9 @@ class Lowering:
                 known = {**_defaults(operator), **attributes}
                 return self._call(node, body, known, inputs, used, context, schema=True)
             reason = f"{reason}; {body}" if body else reason
+        if context.calls:
+            domain, name, _ = context.calls[0]
+            reason += f", in the function body of {f'{domain}::' if domain else ''}{name}"
         self.problems.append(UnsupportedNode(context.origin_of(node), info.label, reason))
         return [Value(t) for t in out_types]
 

@@ -63,9 +63,9 @@ class Registry:
         """The state and devices of the named backends (default: all), each asked once.
 
         Every backend is asked in a host process of its own, several at a time; `timeout` is in
-        seconds a backend. `keep` leaves the hosts running for `host` to hand out. `refresh` asks
-        again, in a new one. Raises UsageError for a name that no plugin provides, and nothing for a backend that
-        fails.
+        seconds, for starting a backend and again for its list. `keep` leaves the hosts running
+        for `host` to hand out. `refresh` asks again, in new ones. Raises UsageError for a name
+        that no plugin provides, and nothing for a backend that fails.
         """
         names = list(self.backends) if names is None else [self._known(n).name for n in names]
         asked = [n for n in dict.fromkeys(names) if refresh or n not in self._statuses]
@@ -167,6 +167,8 @@ class Registry:
                 self._statuses[name] = absent
         if not hosted:
             return
+        for name in self._idle.keys() & set(hosted):
+            self._idle.pop(name).close()
         hosts = {name: self.host(name) for name in hosted}
         with ThreadPoolExecutor(min(len(hosted), max(2, os.cpu_count() or 2))) as pool:
             try:

@@ -67,7 +67,10 @@ class OrtBackend:
         """
         row, index = _row(device)
         made = session_options(options, model, refuse_fallback=row is not CPU)
-        chosen = _chosen(row, index, provider_options(options))
+        given = provider_options(options)
+        if given and row is CPU:
+            raise UsageError(f"{CPU.provider} has no options of its own, got {', '.join(given)}")
+        chosen = _chosen(row, index, given)
         try:
             session = open_session(model.data, made, row.provider, chosen)
         except FallbackError as error:

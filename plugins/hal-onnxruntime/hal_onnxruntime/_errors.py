@@ -17,6 +17,7 @@ from hal.errors import (
     SkewError,
     UnfedError,
     UnsupportedError,
+    UsageError,
 )
 
 __all__ = ["explain", "words"]
@@ -35,13 +36,17 @@ class _Row:
 _NODE = r"operator \([^)]*\) in node \((?P<node>[^)]*)\)"
 _IN_NODE = r"In Node, \(\"(?P<node>[^\"]*)\", \w+"
 
-_REFUSED = r"\b(?:not (?:yet |currently )?(?:supported|implemented)|[Uu]nsupported|doesn't support|does not support)\b"
+_REFUSED = (
+    r"\b(?:not (?:yet |currently )?(?:supported|implemented)|[Uu]nsupported"
+    r"|doesn't support|does not support)\b"
+)
 
 _ROWS = (
     _Row("", r"Unsupported model IR version", SkewError),
     _Row("", r"only \*guarantees\* support for models stamped with official released", SkewError),
     _Row("", r"fallback to (the )?CPU EP has been explicitly disabled", FallbackError),
     _Row("", r"can't be converted to MLDataType|No corresponding Numpy type", UnfedError),
+    _Row("", r"Invalid \w+ EP option|Unknown provider option", UsageError),
     _Row("InvalidProtobuf", r"", ModelError),
     _Row("", r"No graph was found in the protobuf", ModelError),
     _Row(

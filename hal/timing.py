@@ -1,0 +1,80 @@
+"""How HAL times: in blocks, so that engines called in turn do not disturb each other.
+
+After a call, some runtimes keep their threads spinning and slow down whoever comes next. So each
+candidate runs alone in a block that starts with an idle pause; the order of the blocks is drawn
+anew in every round.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+__all__ = ["CALLS", "DISCARDED", "PAUSE", "ROUNDS", "Timing", "time_blocks"]
+
+PAUSE = 0.1
+"""Seconds of idling before a block."""
+DISCARDED = 2
+"""Calls at the start of a block that do not count: they warm caches and threads."""
+CALLS = 5
+"""The least number of timed calls in a block."""
+ROUNDS = 3
+"""The least number of blocks for each candidate."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """The time of one candidate. `blocks` holds the median of each block, in seconds, in the order
+    of the rounds."""
+
+    blocks: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The median over the rounds, in seconds."""
+        return statistics.median(self.blocks)
+
+    @property
+    def spread(self) -> float:
+        """The slowest round over the fastest: 1 when all are equal."""
+        return max(self.blocks) / min(self.blocks)
+
+
+def time_blocks(
+    candidates: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int = ROUNDS,
+    calls: int = CALLS,
+    pause: float = PAUSE,
+    seed: int = 0,
+) -> dict[str, Timing]:
+    """Time candidates side by side; returns their timings in the order given.
+
+    Each of `rounds` rounds runs one block a candidate, in an order drawn with `seed`: `pause`
+    seconds of idling, DISCARDED calls that do not count, then `calls` timed calls, of which the
+    median is kept. Raises ValueError for fewer than ROUNDS rounds or CALLS calls, which tell
+    nothing; what a candidate raises passes through.
+    """
+    if rounds < ROUNDS or calls < CALLS:
+        raise ValueError(f"at least {ROUNDS} rounds of {CALLS} calls, got {rounds} of {calls}")
+    order = random.Random(seed)  # noqa: S311 (an order of blocks, no secret)
+    blocks: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name in order.sample(list(candidates), len(candidates)):
+            time.sleep(pause)
+            blocks[name].append(_block(candidates[name], calls))
+    return {name: Timing(tuple(times)) for name, times in blocks.items()}
+
+
+def _block(candidate: Callable[[], object], calls: int) -> float:
+    for _ in range(DISCARDED):
+        candidate()
+    times = []
+    for _ in range(calls):
+        start = time.perf_counter()
+        candidate()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
