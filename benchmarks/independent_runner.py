@@ -181,13 +181,15 @@ def prepare_openvino(model: Any) -> Run:
     )
     request = compiled.create_infer_request()
     names = [i.name for i in model.graph.input]
+    kept = []  # where an output is an input, OpenVINO gives the input's memory, and may free it
 
     def run(inputs: Sequence[Any]) -> Sequence[Any]:
         for name, value in zip(names, inputs, strict=False):
             # An input that the compiler found unused is no port of the compiled model.
             port = next((p for p in compiled.inputs if name in p.get_names()), None)
             if port is not None:
-                request.set_tensor(port, _to_openvino(ov, np.asarray(value)))
+                kept.append(_to_openvino(ov, np.asarray(value)))
+                request.set_tensor(port, kept[-1])
         request.infer()
         return [_from_openvino(request.get_tensor(port)) for port in compiled.outputs]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, Union, runtime_checkable
+from typing import Any, Protocol, Union, runtime_checkable
 
 from hal.device import Device
 from hal.model import Model
@@ -20,6 +20,8 @@ __all__ = [
     "Ability",
     "Backend",
     "BackendSpec",
+    "BindableExecutable",
+    "BoundExecutable",
     "Executable",
     "Option",
     "PlacedExecutable",
@@ -39,6 +41,8 @@ class Ability(enum.Enum):
     """Its executables have `close()`, which frees what they hold before the garbage collector does."""
     THREAD_SAFE_RUN = "thread-safe-run"
     """`run` may be called from several threads at once."""
+    BIND = "bind"
+    """Its executables are `BindableExecutable`s in the process that compiled them."""
 
 
 class Executable(Protocol):
@@ -60,6 +64,29 @@ class PlacedExecutable(Executable, Protocol):
 
     def close(self) -> None:
         """Free what the executable holds; it is not run again."""
+        ...
+
+
+class BoundExecutable(Protocol):
+    """An executable with its inputs in place. Not to be run from two threads at once."""
+
+    names: Sequence[str]
+    """The graph outputs, in the order in which `run` gives them."""
+
+    def run(self) -> Sequence[Any]:
+        """Run over what the inputs' memory holds now. The outputs stay on the device, as the
+        runtime's own arrays, which export DLPack; sequences, maps and strings come as lists, dicts
+        and NumPy arrays of them."""
+        ...
+
+
+@runtime_checkable
+class BindableExecutable(Executable, Protocol):
+    """An executable of a backend that declares BIND."""
+
+    def bind(self, inputs: Mapping[str, Any]) -> BoundExecutable:
+        """Check the inputs once, and take them over. Each is a Value or exports DLPack; what is on
+        the device already is not copied, so that a change in place is seen by the next run."""
         ...
 
 

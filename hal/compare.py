@@ -216,7 +216,8 @@ def _difference(x: _Array, y: _Array) -> tuple[_Array, _Array]:
 
 def _same(x: _Array, y: _Array) -> _Array:
     """Whether two elements are the same: NaN as NaN, infinity as infinity."""
-    return (x == y) | ((x != x) & (y != y))
+    same: _Array = (x == y) | ((x != x) & (y != y))
+    return same
 
 
 def _squares(x: _Array, y: _Array) -> tuple[float, float]:
@@ -251,7 +252,8 @@ class _Tally:
             self._count += int(np.count_nonzero(differing))
             indices = np.flatnonzero(differing)
             error = error[indices].astype(float)
-            relative = error / size[indices]
+            # Where 0 is expected, a relative error says nothing.
+            relative = np.where(size[indices] > 0, error / size[indices], -1.0)
             for worst, errors in ((self._absolute, error), (self._relative, relative)):
                 errors = np.where(np.isnan(errors), np.inf, errors)
                 i = int(errors.argmax())
@@ -266,6 +268,8 @@ class _Tally:
             f"{self._count} of {math.prod(self._shape)} elements differ by more than {atol:g} + "
             f"{rtol:g} * |expected|: worst absolute error {absolute.error:.3g}"
         )
+        if relative.error < 0:
+            return f"{text} at {absolute.where(self._shape)}"
         if absolute.index != relative.index:
             text += f" at {absolute.where(self._shape)}"
         return f"{text}, worst relative error {relative.error:.3g} at {relative.where(self._shape)}"

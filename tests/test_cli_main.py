@@ -70,7 +70,8 @@ def test_help_lists_the_commands(
 )
 def test_every_command_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name, "--help"]) == 0
-    assert f"Example: hal {name}" in capsys.readouterr().out
+    _, found, examples = capsys.readouterr().out.partition("Example")
+    assert found and f"hal {name}" in examples
 
 
 @pytest.mark.parametrize(
@@ -208,6 +209,20 @@ def test_closed_pipe_is_silent(commands: Any) -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", [["plugins"], ["plugins", "--json"]])
+def test_full_disk_is_one_line(site: Any, arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "hal", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 4
+    assert done.stderr == "error: the output cannot be written: No space left on device\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals")

@@ -159,6 +159,16 @@ def test_reason_names_count_worst_errors_and_their_places():
     )
 
 
+def test_where_zero_is_expected_no_relative_error_is_stated():
+    assert differ(np.array([0.0, 2.0]), np.array([1.0, 3.0])).endswith(
+        "worst absolute error 1 at [0] (expected 0, got 1), "
+        "worst relative error 0.5 at [1] (expected 2, got 3)"
+    )
+    assert differ(np.array([0.0, 2.0]), np.array([1.0, 2.0])).endswith(
+        "worst absolute error 1 at [0] (expected 0, got 1)"
+    )
+
+
 def test_worst_error_beyond_the_first_block():
     expected = np.ones((3, 1 << 20), np.float32)
     got = expected.copy()

@@ -51,8 +51,8 @@ def numpy_table() -> KernelTable:
         return x.reshape([d or x.shape[i] for i, d in enumerate(shape.tolist())])
 
     @table.kernel("ConstantOfShape", 9, 20, host=(0,))
-    def constant_of_shape(shape: Any, *, value: Any = np.zeros(1, np.float32)) -> Any:
-        return np.full(shape.tolist(), value[0])
+    def constant_of_shape(shape: Any, *, value: Any = None) -> Any:
+        return np.full(shape.tolist(), np.float32(0) if value is None else value[0])
 
     @table.kernel("Split", 13, 18, host=(1,))
     def split(x: Any, sizes: Any = None, *, axis: int = 0, num_outputs: int = 0, node: Any) -> Any:
@@ -80,7 +80,9 @@ def make(
 
 
 def node(op: str, inputs: Any, outputs: Any, name: str = "", **attributes: Any) -> Any:
-    return helper.make_node(op, list(inputs), list(outputs), name=name or None, **attributes)
+    inputs = [inputs] if isinstance(inputs, str) else list(inputs)
+    outputs = [outputs] if isinstance(outputs, str) else list(outputs)
+    return helper.make_node(op, inputs, outputs, name=name or None, **attributes)
 
 
 def backend(table: KernelTable | None = None, **options: Any) -> KernelBackend:
@@ -158,6 +160,15 @@ def test_unknown_attribute_is_refused_and_a_default_is_not():
     model = make([node("Softmax", "x", "y", "s", axis=0)], ["x"])
     with pytest.raises(UnsupportedError, match="does not take the attribute 'axis'"):
         backend(table).compile(CPU, model, {})
+
+
+def test_what_a_function_body_lacks_is_said():
+    model = make([node("Softmax", "x", "y", "s")], ["x"])
+    (problem,) = backend().supports(CPU, model).unsupported
+    assert (problem.node, problem.operator) == ("s", "Softmax-13")
+    assert problem.reason.startswith(
+        "no kernel (for tensor(float)); its function body lacks Reduce"
+    )
 
 
 def test_every_problem_is_named_at_compile():
@@ -363,7 +374,7 @@ def test_a_wrong_dtype_is_reported():
 
 def test_skew():
     newer = make([], [], [], opset_imports=[helper.make_opsetid("", 99)])
-    with pytest.raises(SkewError, match="imports opset 99 of ai.onnx; the contract"):
+    with pytest.raises(SkewError, match=r"imports opset 99 of ai\.onnx; the contract"):
         backend().compile(CPU, newer, {})
     ir = make([], [], [], ir_version=99)
     with pytest.raises(SkewError, match="IR version 99"):

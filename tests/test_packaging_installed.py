@@ -89,19 +89,6 @@ def test_the_command_is_installed(tmp_path: Path) -> None:
         assert "conformance" in result.stdout
 
 
-def test_a_checkout_that_is_not_set_up_says_what_to_do(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "cli.py", tmp_path)
-    result = subprocess.run(
-        [sys.executable, "-I", "-S", "cli.py", "devices"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode not in (0, 1)
-    assert "make setup" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
-
-
 def test_mypy_sees_every_distribution(tmp_path: Path) -> None:
     """The checkout's own settings over a copy in which every package has one type error."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import subprocess
@@ -176,3 +177,20 @@ def test_contributing_names_files_that_exist() -> None:
     named = {path for row in rows for path in re.findall(r"`([\w.*/-]+/[\w.*/-]*)`", row)}
     assert len(named) > 20
     assert sorted(path for path in named - {"tests/"} if not any(ROOT.glob(path))) == []
+
+
+def test_no_shipped_module_asserts() -> None:
+    """User input never meets an assert, so there is none that it could meet."""
+    shipped = [
+        path
+        for path in committed()
+        if path.suffix == ".py" and not {"tests", "benchmarks"} & set(path.relative_to(ROOT).parts)
+    ]
+    assert len(shipped) > 50
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in shipped
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Assert)
+    ]
+    assert not found

@@ -131,7 +131,7 @@ def conformance(
             terminal.note(f"{status.name} is {status.state.value}: {status.reason}")
         for report in measure(registry, devices, plan, terminal.progress):
             reports.append(report)
-    terminal.show(reports)
+    failure: OutputError | None = None
     try:
         if json_file is not None:
             write(Report(tuple(reports)), json_file)
@@ -141,7 +141,10 @@ def conformance(
             write_expectations(reports, expectations_file)
     except OutputError as error:
         error.next_step = "make room, then repeat the command with --resume: no case runs again"
-        raise
+        failure = error
+    terminal.show(reports)  # last, as whoever reads it may close the pipe
+    if failure:
+        raise failure
     if not all(r.complete for r in reports):
         terminal.note("interrupted; run the same command with --resume to run what is missing")
         raise typer.Exit(_INTERRUPTED)

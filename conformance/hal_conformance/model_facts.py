@@ -71,12 +71,13 @@ def model_facts(model: onnx.ModelProto) -> ModelFacts:
                 [types.get(name) for name in node.output],
             )
         )
-    top = model.graph.node
+    top = [n for n in model.graph.node if (n.domain, n.op_type) not in local]
+    single = operator_key(top[0].domain, top[0].op_type) if top else ""
     return ModelFacts(
         nodes=tuple(node.name for node, _ in walked),
         operators=tuple(operators),
         cells=tuple(sorted(cells)),
-        single_operator=operator_key(top[0].domain, top[0].op_type) if len(top) == 1 else "",
+        single_operator=single if len(model.graph.node) == 1 else "",
         opset=opsets.get("", 0),
         ir_version=model.ir_version,
     )

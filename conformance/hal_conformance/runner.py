@@ -82,7 +82,6 @@ class _Runner:
         self.options, self.progress = options, progress
         self.restarts = 0
         self.doubtful: list[CaseResult] = []
-        self.hosts: list[Host] = []
         self.lock = threading.Lock()
         self.stop = threading.Event()
 
@@ -109,21 +108,21 @@ class _Runner:
         for case_id in case_ids:
             waiting.put(case_id)
         jobs = max(1, min(self.limits.jobs, len(case_ids)))
+        hosts = [self.new_host() for _ in range(jobs)]
         with concurrent.futures.ThreadPoolExecutor(jobs, "hal-conformance") as pool:
             try:
-                workers = [pool.submit(self._work, waiting) for _ in range(jobs)]
+                workers = [pool.submit(self._work, waiting, host) for host in hosts]
                 for worker in concurrent.futures.as_completed(workers):
                     worker.result()
             except BaseException:
                 # A worker may wait for a call that takes minutes: ending its host wakes it.
                 self.stop.set()
-                for host in list(self.hosts):
+                for host in hosts:
                     host.close()
                 raise
 
-    def _work(self, waiting: queue.SimpleQueue[str]) -> None:
-        with self.new_host() as host:
-            self.hosts.append(host)
+    def _work(self, waiting: queue.SimpleQueue[str], host: Host) -> None:
+        with host:
             while not self.stop.is_set():
                 try:
                     case = self.suite.load(waiting.get_nowait())

@@ -70,9 +70,9 @@ class OnnxSuite:
     def _open(self) -> CaseFile:
         try:
             return CaseFile.open(self._path)
-        except FileNotFoundError:
-            return self._rebuild("")
-        except (DataError, OSError) as error:
+        except OSError:
+            return self._rebuild("")  # what keeps it from being read may show when it is written
+        except DataError as error:
             return self._rebuild(str(error))
 
     def _rebuild(self, damage: str) -> CaseFile:

@@ -4,6 +4,7 @@ and the worst operators."""
 from __future__ import annotations
 
 import collections
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
@@ -26,6 +27,7 @@ _STYLES = {
     OutcomeClass.OPEN: "dim",
 }
 _WORST = 8
+_REASON_WIDTH = 110  # characters; the JSON report has the whole of it
 
 
 class Terminal:
@@ -60,11 +62,14 @@ class Terminal:
         if not reports:
             self.out.print(Text("No device is ready. Next: hal devices"))
             return
-        columns = ("device", "cases passed", *(c.value for c in OutcomeClass), "evidence", "time")
+        classes = [c.value for c in OutcomeClass]
+        columns = ("device", "headline", "profile", *classes, "evidence", "time")
         self.out.print(table(columns, [_row(r) for r in reports]))
-        rows = [row for r in reports for row in _score_rows(r)]
-        if rows:
-            self.out.print(table(("device", "score", "passed", "over"), rows))
+        complete = [r for r in reports if r.scores]
+        if complete:
+            cells = f"cells of {complete[0].scores.cells.of_contract}"  # type: ignore[union-attr]
+            columns = ("device", "cases", cells, "operators, any case", "operators, all cases")
+            self.out.print(table(columns, [_score_row(r) for r in complete]))
         for report in reports:
             worst = worst_operators(report, _WORST)
             if worst:
@@ -96,35 +101,26 @@ class CaseProgress:
 
 def _row(report: DeviceReport) -> tuple[str, ...]:
     name = report.device.id + (" (emulated)" if report.device.emulated else "")
-    scores = report.scores
-    passed = str(scores.cases) if scores else "incomplete: no score"
-    evidence = ""
-    if scores:
-        evidence = ", ".join(f"{count} {grade}" for grade, count in scores.grades.items() if count)
     counts = (str(report.classes[c.value]) for c in OutcomeClass)
-    return (name, passed, *counts, evidence, _seconds(report.wall_seconds))
+    time = f"{report.wall_seconds:.1f} s"
+    if report.scores is None:
+        return (name, "incomplete: no score", "", *counts, "", time)
+    headline = report.scores.headline
+    score, profile = ("", "") if headline is None else (str(headline.score), headline.profile)
+    grades = report.scores.grades.items()
+    evidence = ", ".join(f"{count} {grade}" for grade, count in grades if count)
+    return (name, score, profile, *counts, evidence, time)
 
 
-def _score_rows(report: DeviceReport) -> list[tuple[str, str, str, str]]:
+def _score_row(report: DeviceReport) -> tuple[str, ...]:
     scores = report.scores
     if scores is None:
-        return []
-    cells = f"cells that these cases exercise, of {scores.cells.of_contract} in the contract"
-    rows = [
-        ("cells", str(scores.cells), cells),
-        ("operators, any case", str(scores.operators_any), "operators with a case of their own"),
-        ("operators, all cases", str(scores.operators_all), "operators with a case of their own"),
-    ]
-    if scores.headline:
-        profile = scores.headline.profile
-        rows.insert(0, ("headline", str(scores.headline.score), f"cases of profile {profile}"))
-    return [(report.device.id, *row) for row in rows]
+        return (report.device.id,)
+    each = (scores.cases, scores.cells, scores.operators_any, scores.operators_all)
+    return (report.device.id, *map(str, each))
 
 
 def _operator_row(operator: OperatorSummary) -> tuple[str, str, str]:
     reason = operator.reasons[0] if operator.reasons else ""
-    return operator.operator, f"{operator.passed}/{operator.total}", reason
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s"
+    short = textwrap.shorten(reason, _REASON_WIDTH, placeholder=" …")
+    return operator.operator, f"{operator.passed}/{operator.total}", short

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -14,7 +15,7 @@ import typer
 
 import hal
 from hal.cli._group import ClosedPipe, LazyGroup
-from hal.errors import HalError
+from hal.errors import HalError, OutputError
 from hal.paths import cache_dir
 
 __all__ = ["EXIT_BUG", "EXIT_INTERRUPTED", "EXIT_PIPE", "run"]
@@ -22,6 +23,7 @@ __all__ = ["EXIT_BUG", "EXIT_INTERRUPTED", "EXIT_PIPE", "run"]
 EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 EXIT_PIPE = 141  # 128 + SIGPIPE
+_DISK = {errno.ENOSPC, errno.EROFS, errno.EIO}
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -69,6 +71,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as error:
         # Typer ends completion this way.
         return error.code if isinstance(error.code, int) else 0
+    except OSError as error:
+        return _disk(error) if error.errno in _DISK else _bug(error)
     except Exception as error:  # noqa: BLE001 (whatever is left is a bug, and is reported as one)
         usage = _usage(error)
         return _bug(error) if usage is None else usage
@@ -117,9 +121,20 @@ def _bug(error: Exception) -> int:
 
 
 def _closed_pipe() -> int:
-    # The reader went away (hal devices | head). Without this the interpreter complains at exit.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _drop_output()  # the reader went away (hal devices | head)
     return EXIT_PIPE
+
+
+def _disk(error: OSError) -> int:
+    _drop_output()
+    where = f"{error.filename}: " if error.filename else "the output cannot be written: "
+    _say(f"error: {where}{error.strerror}")
+    return OutputError.exit_code
+
+
+def _drop_output() -> None:
+    # What is left in the buffer cannot be written either, and the interpreter would say so at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(text: str) -> str:

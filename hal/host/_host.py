@@ -207,7 +207,9 @@ class Host:
             self._fail()
             raise cause
         if "error" in reply:
-            raise codec.unpack_error(reply["error"])
+            with self._reading(process):
+                told = codec.unpack_error(reply["error"])
+            raise told
         return reply, payload
 
     def _send(
@@ -226,6 +228,8 @@ class Host:
         """The size of results that a process asks room for, if it may have it."""
         with self._reading(process):
             size = int(need)
+            if size <= 0:
+                raise ValueError(f"results of {size} bytes")
         if size <= self.memory:
             return size
         process.kill()

@@ -34,7 +34,7 @@ from hal.host._wire import PROTOCOL, Channel
 from hal.model import Model
 from hal.placement import Placement
 
-__all__ = ["Server", "main"]
+__all__ = ["Server", "broken", "find_spec", "load", "main"]
 
 _USAGE = "usage: python -m hal.host --plugin MODULE --backend NAME"
 Reply = tuple[dict[str, Any], list[memoryview]]
@@ -46,6 +46,8 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 4 or set(options) != {"--plugin", "--backend"}:
         print(_USAGE, file=sys.stderr)
         return 2
+    if sys.version_info < (3, 11) and os.environ.get("PYTHONSAFEPATH"):
+        del sys.path[0]  # the working directory, which `-m` puts there
     source, sink = lifeline.take_streams()
     lifeline.prepare()
     lifeline.end_orphan(source)

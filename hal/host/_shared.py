@@ -30,6 +30,7 @@ __all__ = [
     "Region",
     "RegionPool",
     "SharedFiles",
+    "needed",
 ]
 
 SHARE_FROM = 64 << 10

@@ -59,7 +59,6 @@ class Watch:
         self._children = 0
         self._idle = 0
         self.verdict: HostError | None = None
-        self.rest()
 
     def rest(self) -> None:
         """Take what the process holds now as that of the idle host, over which growth counts."""

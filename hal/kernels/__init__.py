@@ -92,6 +92,7 @@ from hal.graph import TypeInfo
 from hal.kernels._arrays import Arrays
 from hal.kernels._backend import KernelBackend, KernelExecutable
 from hal.kernels._numpy import NumpyArrays
+from hal.kernels._precision import PrecisionPolicy
 from hal.kernels._table import KernelTable, NodeInfo, Row
 
 __all__ = [
@@ -101,6 +102,7 @@ __all__ = [
     "KernelTable",
     "NodeInfo",
     "NumpyArrays",
+    "PrecisionPolicy",
     "Row",
     "TypeInfo",
 ]

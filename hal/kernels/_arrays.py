@@ -51,6 +51,17 @@ class Arrays(abc.ABC):
     def element_type(self, array: Any) -> ElementType | None:
         """The element type by the array's dtype; None where the dtype does not tell. Cheap."""
 
+    def holds(self, array: Any, element_type: ElementType) -> bool:
+        """Whether the array's dtype is one that holds this type; True where the dtype does not
+        tell. An adapter that holds two types in one dtype says so here."""
+        found = self.element_type(array)
+        return found is None or found is element_type
+
+    def from_dlpack(self, source: Any) -> Any:
+        """An array over what exports DLPack, without a copy where it lies on the device already.
+        Raises TypeError where arrays cannot be made of it."""
+        raise TypeError(f"{type(self).__name__} takes no {type(source).__name__}")
+
     @abc.abstractmethod
     def take(self, array: Any, index: int, axis: int) -> Any:
         """The slice at `index` of `axis`, which is gone from the result."""

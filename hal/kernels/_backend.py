@@ -17,9 +17,13 @@ from hal.errors import (
 )
 from hal.graph import ModelGraph, read_model
 from hal.kernels._arrays import Arrays
-from hal.kernels._codegen import Generated, generate
+from hal.kernels._bound import Bound, bound_values
+from hal.kernels._codegen import Generated, generate, move_shape_arithmetic
 from hal.kernels._feeds import InputSpec, from_value, to_value
-from hal.kernels._lower import Lowering, node_names
+from hal.kernels._graphs import node_names
+from hal.kernels._lower import Lowering
+from hal.kernels._precision import PrecisionPolicy
+from hal.kernels._program import Block, Constants
 from hal.kernels._table import KernelTable
 from hal.model import Model
 from hal.placement import Evidence, NodePlacement, Placement
@@ -85,6 +89,15 @@ class KernelBackend:
                 )
         return KernelExecutable(self, device, read_model(model), options)
 
+    def precision(self, device: Device, options: Mapping[str, Option]) -> PrecisionPolicy | None:
+        """Which nodes compute float32 in another type; None: none does."""
+        return None
+
+    def rewrite(
+        self, block: Block, constants: Constants, device: Device, options: Mapping[str, Option]
+    ) -> None:
+        """Called before code is made of a program: may replace steps by faster ones, in place."""
+
     def finish(
         self,
         function: Callable[[list[Any]], tuple[Any, ...]],
@@ -99,7 +112,8 @@ class KernelBackend:
     ) -> Lowering:
         arrays = self._arrays
         adapter = arrays if isinstance(arrays, Arrays) else arrays(device, options)
-        return Lowering(graph, self.table, self.host_table, adapter, self.fold_limit)
+        policy = self.precision(device, options)
+        return Lowering(graph, self.table, self.host_table, adapter, self.fold_limit, policy)
 
 
 class KernelExecutable:
@@ -117,6 +131,7 @@ class KernelExecutable:
         self._graph = graph
         self._options = dict(options)
         self._lock = threading.Lock()
+        self._closed = False
         self._programs: dict[frozenset[str], _Program] = {}
         main = graph.graph
         defaults = set(main.initializers) | set(main.sparse_initializers)
@@ -158,6 +173,13 @@ class KernelExecutable:
         results = program.call([inputs.get(spec.name) for spec in program.inputs])
         return {name: result for (name, _), result in zip(program.outputs, results, strict=False)}
 
+    def bind(self, inputs: Mapping[str, Any]) -> Bound:
+        """The program with its inputs in place, each a Value or anything that exports DLPack.
+        Raises UsageError for an input that is missing, unknown, or not what the model declares."""
+        program = self._for(inputs)
+        values = bound_values(program.arrays, program.inputs, inputs)
+        return Bound(program.call, values, [name for name, _ in program.outputs])
+
     def placement(self) -> Placement:
         """Every node of the model: on the device, on the host (`host_only` kernels), or folded."""
         return self._program.placement
@@ -165,9 +187,12 @@ class KernelExecutable:
     def close(self) -> None:
         """Drop the program and its constants."""
         self._programs.clear()
+        self._closed = True
         del self._program
 
     def _for(self, inputs: Mapping[str, Any]) -> _Program:
+        if self._closed:
+            raise ExecutionError("the executable is closed")
         if not self._defaults or self._defaults.isdisjoint(inputs):
             program = self._program
         else:
@@ -210,6 +235,9 @@ class _Program:
         if lowering.problems:
             raise _unsupported(device, lowering)
         self.arrays = lowering.arrays
+        move_shape_arithmetic(block, self.arrays)
+        placement = _placement(backend, device, graph, lowering, block)
+        backend.rewrite(block, lowering.constants, device, options)
         self.generated: Generated = generate(block, self.arrays, lowering.constants)
         declared = {info.name: info for info in graph.graph.inputs}
         self.inputs = tuple(
@@ -221,7 +249,7 @@ class _Program:
             for info, value in zip(graph.graph.outputs, block.results, strict=False)
         )
         self.function = backend.finish(self.generated.function, device, options)
-        self.placement = _placement(backend, device, graph, lowering, block)
+        self.placement = placement
 
     def call(self, values: list[Any]) -> tuple[Any, ...]:
         try:

@@ -15,7 +15,7 @@ from typing import Any
 from hal.kernels._arrays import Arrays
 from hal.kernels._program import Block, Constants, Step, Value, to_device, to_host
 
-__all__ = ["Generated", "generate"]
+__all__ = ["Generated", "generate", "move_shape_arithmetic"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,7 +42,6 @@ class Generated:
 
 def generate(block: Block, arrays: Arrays, constants: Constants) -> Generated:
     """Compile a program's main block and all blocks inside it."""
-    move_shape_arithmetic(block, arrays)
     writer = _Writer(arrays, constants)
     name = writer.block(block, main=True)
     function = writer.namespace[name]

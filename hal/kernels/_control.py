@@ -48,7 +48,7 @@ def if_(call: StructuralCall) -> Outputs:
             raise ModelError(f"{call.node.label}: a branch has inputs")
         _sized(call, graph, len(call.node.outputs))
     if condition is not None and condition.constant:
-        taken = graphs[not bool(call.lowering.constants.host(condition).item())]
+        taken = graphs[not call.lowering.constants.host(condition).item()]
         return call.lowering.inline_subgraph(taken, call.context)
     blocks = [call.lowering.subgraph(graph, (), call.context) for graph in graphs]
     _unused(call, blocks, 0)

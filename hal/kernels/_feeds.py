@@ -58,6 +58,20 @@ class InputSpec:
             got = type(value).__name__
         raise UsageError(f"input {self.name!r}: expected {self.described}, got {got}")
 
+    def check_array(self, arrays: Arrays, array: Any) -> None:
+        """Raise UsageError, expected against got, unless the array is what is declared."""
+        shape = arrays.shape(array)
+        element_type = element_type_of(self.type[9:-1] if self.optional else self.type)
+        if element_type is None and self.type:
+            raise UsageError(f"input {self.name!r}: expected {self.described}, got an array")
+        held = element_type is None or arrays.holds(array, element_type)
+        if not held or not self._fits(shape):
+            found = arrays.element_type(array)
+            name = f"tensor({found.onnx_name})" if found is not None else "an array"
+            raise UsageError(
+                f"input {self.name!r}: expected {self.described}, got {name}{list(shape)}"
+            )
+
     def _fits(self, shape: tuple[int, ...]) -> bool:
         if self.shape is None or len(self.shape) != len(shape):
             return self.shape is None

@@ -95,8 +95,7 @@ def _fits(type_: str, item: Any, arrays: Arrays, step: Step) -> bool:
         return True
     if step.host_result:
         return hasattr(item, "dtype") and ElementType.from_dtype(item.dtype) is expected
-    got = arrays.element_type(item)
-    return got is None or got is expected
+    return arrays.holds(item, expected)
 
 
 def _shape(item: Any, arrays: Arrays) -> tuple[int, ...] | None:

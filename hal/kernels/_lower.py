@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hal.backend import UnsupportedNode
@@ -15,13 +15,14 @@ from hal.graph import (
     Graph,
     ModelGraph,
     Node,
-    Reference,
     SparseTensor,
 )
 from hal.kernels import _fold
 from hal.kernels._arrays import Arrays
 from hal.kernels._calls import StructuralCall, with_graph
 from hal.kernels._functions import schema_function
+from hal.kernels._graphs import live, node_name, resolved
+from hal.kernels._precision import Precision, PrecisionPolicy
 from hal.kernels._program import Block, Constants, Step, Value, tensor_types
 from hal.kernels._select import Refusal, select
 from hal.kernels._structural import STRUCTURAL
@@ -29,7 +30,7 @@ from hal.kernels._table import KernelTable, NodeInfo
 from hal.kernels._types import infer_output_types, type_conflict
 from hal.tensor import Tensor
 
-__all__ = ["Context", "Lowering", "node_names"]
+__all__ = ["Context", "Lowering"]
 
 LARGEST_PROGRAM = 1_000_000
 """Nodes after inlining; functions that call functions can otherwise grow without bound."""
@@ -71,11 +72,6 @@ class Context:
         return self.origin or node_name(node)
 
 
-def node_name(node: Node) -> str:
-    """A node's name in a placement: its own, else that of its first output."""
-    return node.name or next((o for o in node.outputs if o), "")
-
-
 class Lowering:
     """One model's lowering. `problems` gathers every node that cannot run, before anything does."""
 
@@ -86,6 +82,7 @@ class Lowering:
         host_table: KernelTable | None,
         arrays: Arrays,
         fold_limit: int,
+        precision: PrecisionPolicy | None = None,
     ) -> None:
         self.model = model
         self.table = table
@@ -98,6 +95,7 @@ class Lowering:
         self.kept: set[str] = set()
         """Names of nodes that need no step and yet are not folded: an Identity of a live value."""
         self._count = 0
+        self._precision = Precision(self, precision) if precision is not None else None
         self._check_versions()
 
     def run(self, overridden: frozenset[str] = frozenset()) -> tuple[Block, list[str]]:
@@ -116,9 +114,11 @@ class Lowering:
             context.scope[info.name] = value
             block.params.append(value)
             names.append(info.name)
-        self.graph_body(graph, context, skip=frozenset(names))
-        block.results = [context.scope[o.name] for o in graph.outputs]
-        block.prune()
+        try:
+            block.results = self.graph_body(graph, context, skip=frozenset(names))
+            block.prune()
+        except RecursionError:
+            raise ModelError("the model's graphs and functions are nested too deep") from None
         return block, names
 
     def graph_body(
@@ -134,7 +134,8 @@ class Lowering:
         declared = {**graph.value_info, **{o.name: o for o in graph.outputs}}
         types = {name: info.type for name, info in declared.items()}
         self.nodes(graph.nodes, [o.name for o in graph.outputs], types, context)
-        return [context.scope[o.name] for o in graph.outputs]
+        results = [context.scope[o.name] for o in graph.outputs]
+        return results if self._precision is None else self._precision.full(results, context)
 
     def subgraph(self, graph: Graph, types: Sequence[str], context: Context) -> Block:
         """Lower a nested graph to a block of its own; `types` are those of its actual inputs."""
@@ -163,7 +164,7 @@ class Lowering:
         context: Context,
     ) -> None:
         """Lower the nodes that `outputs` need."""
-        for node, used in _live(nodes, outputs):
+        for node, used in live(nodes, outputs):
             self._count += 1
             if self._count > LARGEST_PROGRAM:
                 raise ModelError(f"the model has more than {LARGEST_PROGRAM} nodes when inlined")
@@ -176,8 +177,24 @@ class Lowering:
     def _node(
         self, node: Node, used: tuple[bool, ...], declared: tuple[str, ...], context: Context
     ) -> Sequence[Value | None]:
-        attributes = dict(_resolved(node.attributes, context.attributes))
+        attributes = dict(resolved(node.attributes, context.attributes))
         inputs = [context.scope[name] if name else None for name in node.inputs]
+        if self._precision is not None:
+            return self._precision.node(node, used, declared, attributes, inputs, context)
+        return self.node(node, used, declared, attributes, inputs, context)
+
+    def node(
+        self,
+        node: Node,
+        used: tuple[bool, ...],
+        declared: tuple[str, ...],
+        attributes: Mapping[str, AttributeValue],
+        inputs: Sequence[Value | None],
+        context: Context,
+        lenient: bool = False,
+    ) -> Sequence[Value | None]:
+        """Lower one node over these inputs; gives its outputs. `lenient`: the input types need not
+        be those that the standard gives this version of the operator."""
         key = (node.domain, node.op_type, node.overload)
         function = self.model.functions.get(key)
         if function is not None:
@@ -190,13 +207,17 @@ class Lowering:
         operator = self.contract.resolve(node.domain, node.op_type, opset)
         types = tuple(value.type if value else "" for value in inputs)
         if operator is not None:
-            self._check_call(node, operator, attributes, inputs, types)
+            self._check_call(node, operator, attributes, inputs, () if lenient else types)
         structural = STRUCTURAL.get((node.domain, node.op_type))
         if structural is not None and operator is not None and not operator.deprecated:
             call = StructuralCall(
                 self, node, operator.since_version, attributes, inputs, used, declared, context
             )
-            return structural(call)
+            try:
+                return structural(call)
+            except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+                # A net below the checks of each operator: an attribute of the wrong kind.
+                raise ModelError(f"{node.label}: {type(error).__name__}: {error}") from error
         wanted = max((i + 1 for i, u in enumerate(used) if u), default=1)
         out_types = declared
         if operator is not None:
@@ -225,13 +246,20 @@ class Lowering:
             )
             if isinstance(body, Function):
                 known = {**_defaults(operator), **attributes}
-                return self._call(node, body, known, inputs, used, context, schema=True)
+                before = len(self.problems)
+                values = self._call(node, body, known, inputs, used, context, schema=True)
+                self._explain(before, UnsupportedNode(info.name, info.label, reason))
+                return values
             reason = f"{reason}; {body}" if body else reason
-        if context.calls:
-            domain, name, _ = context.calls[0]
-            reason += f", in the function body of {f'{domain}::' if domain else ''}{name}"
         self.problems.append(UnsupportedNode(context.origin_of(node), info.label, reason))
         return [Value(t) for t in out_types]
+
+    def _explain(self, before: int, problem: UnsupportedNode) -> None:
+        """One problem in place of those of a function body: what the operator itself lacks."""
+        parts = dict.fromkeys(f"{p.operator} ({p.reason})" for p in self.problems[before:])
+        if parts:
+            reason = f"{problem.reason}; its function body lacks {', '.join(parts)}"
+            self.problems[before:] = [dataclasses.replace(problem, reason=reason)]
 
     def _emit(
         self,
@@ -381,56 +409,6 @@ class Lowering:
 def constant(tensor: Tensor) -> Value:
     """A constant value."""
     return Value(tensor.type, tensor.shape, tensor)
-
-
-def node_names(graph: Graph) -> Iterator[str]:
-    """The name in placements of every node of a graph, nested graphs included."""
-    for node in graph.nodes:
-        yield node_name(node)
-        for inner in subgraphs(node):
-            yield from node_names(inner)
-
-
-def subgraphs(node: Node) -> Iterator[Graph]:
-    """The graphs in a node's attributes."""
-    for value in node.attributes.values():
-        if isinstance(value, Graph):
-            yield value
-        elif isinstance(value, tuple):
-            for item in value:
-                if isinstance(item, Graph):
-                    yield item
-
-
-def _reads(node: Node) -> Iterator[str]:
-    yield from node.inputs
-    for graph in subgraphs(node):
-        yield from (o.name for o in graph.outputs)
-        for inner in graph.nodes:
-            yield from _reads(inner)
-
-
-def _live(nodes: Sequence[Node], outputs: Sequence[str]) -> list[tuple[Node, tuple[bool, ...]]]:
-    """The nodes that the outputs need, in order, with which of their outputs are used."""
-    needed = set(outputs)
-    live: list[tuple[Node, tuple[bool, ...]]] = []
-    for node in reversed(nodes):
-        used = tuple(bool(o) and o in needed for o in node.outputs)
-        if any(used):
-            needed.update(_reads(node))
-            live.append((node, used))
-    return live[::-1]
-
-
-def _resolved(
-    attributes: Mapping[str, AttributeValue], known: Mapping[str, AttributeValue]
-) -> Iterator[tuple[str, AttributeValue]]:
-    for name, value in attributes.items():
-        if isinstance(value, Reference):
-            if value.name in known:
-                yield name, known[value.name]
-        else:
-            yield name, value
 
 
 def _defaults(operator: Operator) -> dict[str, AttributeValue]:

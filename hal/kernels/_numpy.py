@@ -49,6 +49,9 @@ class NumpyArrays(Arrays):
     def to_host(self, array: Any, element_type: ElementType | None) -> Host:
         return np.asarray(array)
 
+    def from_dlpack(self, source: Any) -> Host:
+        return source if isinstance(source, np.ndarray) else np.from_dlpack(source)
+
     def shape(self, array: Any) -> tuple[int, ...]:
         return np.shape(array)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
 from hal.contract import Operator
-from hal.errors import UnsupportedError
+from hal.errors import ExecutionError, HalError, UnsupportedError
 from hal.kernels._program import Step, Value
 from hal.kernels._table import KernelTable, NodeInfo, Row
 
@@ -98,6 +98,11 @@ def _try(
         function, keywords = _bound(row, info, given)
     except UnsupportedError as error:
         return str(error)
+    except HalError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ExecutionError(f"node {info.name!r} ({info.label}): compiling it: {what}") from error
     moved = None
     if lowering.host_table is not None and not row.host_only:
         moved = _on_host(lowering, operator, info, inputs, given)

@@ -109,9 +109,10 @@ class Registry:
         backend.
         """
         backend = self._known(name)
-        if name in self._idle and limits.keys() <= {"timeout"}:
+        if name in self._idle and limits.keys() <= {"timeout", "memory"}:
             host = self._idle.pop(name)
             host.timeout = limits.get("timeout", host.timeout)
+            host.memory = limits.get("memory", host.memory)
             return host
         from hal.host import Host
 

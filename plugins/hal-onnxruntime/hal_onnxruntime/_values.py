@@ -75,7 +75,8 @@ def as_ort_value(name: str, value: Value) -> onnxruntime.OrtValue:
 
 
 def taken(type_string: str, result: Any) -> Value:
-    """The value of a result of `InferenceSession.run`, whose declared type is given."""
+    """The value of a result of `InferenceSession.run`, whose declared type is given; UnfedError for
+    one that is no value, such as a sparse tensor."""
     inner = _INNER.fullmatch(type_string)
     if inner and inner[1] == "optional":
         return OptionalValue(type_string, None if result is None else taken(inner[2], result))
@@ -89,7 +90,9 @@ def taken(type_string: str, result: Any) -> Value:
             Tensor.from_numpy(np.array(list(result), dtype=keys.storage)),
             Tensor.from_numpy(np.array(list(result.values()), dtype=values.storage)),
         )
-    return Tensor.from_numpy(np.asarray(result))
+    if not isinstance(result, np.ndarray):
+        raise UnfedError(f"HAL has no value for a {type_string} of onnxruntime")
+    return Tensor.from_numpy(result)
 
 
 def taken_ort_value(type_string: str, result: onnxruntime.OrtValue) -> Value:

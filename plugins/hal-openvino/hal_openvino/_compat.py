@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -38,18 +40,35 @@ def import_openvino() -> None:
 
 @contextlib.contextmanager
 def on_disk(model: Model) -> Iterator[Path | None]:
-    """A file of the model beside its external data, None for a model that needs none.
+    """A file of the model beside its external data, None for a model that has none.
 
-    2026.4.1 finds external data only beside a model that it reads from a file, and the bytes in
-    hand may differ from the file that they came from (their nodes are named).
+    2026.4.1 finds external data only beside a model that it reads from a file, refuses symbolic
+    links, and the bytes in hand may differ from the file that they came from (their nodes are
+    named). The data is linked where the file system can, else copied.
     """
-    if model.folder is None or b"location" not in model.data:
+    locations = set(_locations(model.data)) if model.folder is not None else set()
+    if model.folder is None or not locations:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="hal-openvino-") as name:
-        folder = Path(name)
-        for entry in model.folder.iterdir():
-            (folder / entry.name).symlink_to(entry)
-        file = folder / f"{model.fingerprint}.onnx"
+        folder = model.folder.resolve()
+        for location in locations:
+            source, target = (folder / location).resolve(), Path(name) / location
+            if ".." in target.parts or not source.is_relative_to(folder) or not source.is_file():
+                continue  # bytes that look like a location
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                target.hardlink_to(source)
+            except OSError:
+                shutil.copyfile(source, target)
+        file = Path(name) / f"{model.fingerprint}.onnx"
         file.write_bytes(model.data)
         yield file
+
+
+def _locations(data: bytes) -> Iterator[str]:
+    """The value of every StringStringEntryProto with the key "location" in a serialized model."""
+    for found in re.finditer(rb"\n\x08location\x12([\x80-\xff]{0,2}[\x00-\x7f])", data):
+        length = sum((octet & 0x7F) << (7 * place) for place, octet in enumerate(found[1]))
+        with contextlib.suppress(UnicodeDecodeError):  # no entry, but bytes that look like one
+            yield data[found.end() : found.end() + length].decode()

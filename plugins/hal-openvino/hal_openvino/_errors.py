@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hal.errors import ExecutionError, HalError, ModelError, UnsupportedError
+from hal.errors import ExecutionError, HalError, ModelError, UnsupportedError, UsageError
 
 __all__ = ["explain", "refused_operators", "words"]
 
@@ -20,6 +20,7 @@ _REFUSED = re.compile(
     re.IGNORECASE,
 )
 _NODE = re.compile(r"<Node\([^)]*\): ([^>]+)>")
+_NO_PROPERTY = re.compile(r"Unsupported property|Wrong value .* for property")
 _NO_MODEL = re.compile(r"Unable to read the model|Error during import of ONNX model")
 
 
@@ -41,6 +42,8 @@ def refused_operators(error: BaseException) -> tuple[str, ...]:
 def explain(error: BaseException) -> HalError:
     """The HAL error that an exception of OpenVINO means, in its own words."""
     text = str(error)
+    if _NO_PROPERTY.search(text):
+        return UsageError(words(error))
     if _REFUSED.search(text):
         return UnsupportedError(words(error), nodes=_NODE.findall(text))
     if _NO_MODEL.search(text):

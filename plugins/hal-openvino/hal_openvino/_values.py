@@ -51,10 +51,7 @@ def feed(name: str, value: Value) -> openvino.Tensor:
     if value.element_type is ElementType.STRING:
         tensor = openvino.Tensor(kind, shape)
         if value.size:
-            try:
-                tensor.str_data = value.bits()
-            except UnicodeEncodeError:
-                raise UnfedError(f"input {name!r}: OpenVINO takes strings of UTF-8 alone") from None
+            tensor.str_data = _strings(name, value)
         return tensor
     if not value.nbytes:
         return openvino.Tensor(kind, shape)
@@ -82,3 +79,17 @@ def type_string(kind: Any) -> str:
     """The ONNX type string of an OpenVINO element type, "" for one that ONNX has not."""
     element_type = _ELEMENT_TYPES.get(kind.get_type_name())
     return f"tensor({element_type.onnx_name})" if element_type else ""
+
+
+def _strings(name: str, value: Tensor) -> np.ndarray[Any, Any]:
+    strings = value.bits()
+    for text in strings.flat:
+        # The API takes NumPy's strings of fixed width, which end at their last character that is
+        # not NUL.
+        if text.endswith("\0"):
+            raise UnfedError(f"input {name!r}: OpenVINO's API takes no string that ends in NUL")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UnfedError(f"input {name!r}: OpenVINO takes strings of UTF-8 alone") from None
+    return strings.astype(np.str_)

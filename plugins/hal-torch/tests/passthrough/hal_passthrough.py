@@ -1,0 +1,124 @@
+"""A PyTorch device made of Python alone, named `paper`: what a vendor's out-of-tree device is to us.
+
+It is registered on the PrivateUse1 key, as torch_npu and its kin are. Its tensors have no memory of
+their own that torch could touch: the bytes of a storage lie in a CPU storage kept beside it, and a
+fallback runs every operator there. So code that takes the CPU or "cuda" for granted fails on it.
+
+`load` is what the entry-point group `torch.backends` names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils import backend_registration
+from torch.utils._pytree import tree_map
+
+NAME = "paper"
+_CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+_library: list[torch.library.Library] = []
+
+
+class PaperTensor(torch.Tensor):
+    """A tensor of the device. A subclass, because torch makes no plain tensor of such a device."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+
+class _Sized(torch.Tensor):
+    """Only a tensor that says how it dispatches may be made with a storage of a given size."""
+
+    @classmethod
+    def __torch_dispatch__(cls, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise RuntimeError(f"{operator} on what is only a storage")
+
+
+def _host(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor's values as a CPU tensor over the same bytes."""
+    storage = tensor.untyped_storage()._bytes
+    plain = torch.empty(0, dtype=tensor.dtype)
+    plain.set_(storage, tensor.storage_offset(), tensor.size(), tensor.stride())
+    if tensor.is_conj():
+        plain = plain.conj()
+    return torch._neg_view(plain) if tensor.is_neg() else plain
+
+
+def _device(
+    plain: torch.Tensor, owners: dict[int, torch.Tensor], same: dict[int, torch.Tensor]
+) -> torch.Tensor:
+    """The device's tensor of a CPU result; it shares the storage of an argument if that does."""
+    if id(plain) in same:
+        return same[id(plain)]
+    owner = owners.get(plain.untyped_storage()._cdata)
+    if owner is None:
+        size = plain.untyped_storage().nbytes()
+        storage = torch.Tensor._make_wrapper_subclass(
+            _Sized, [size], dtype=torch.uint8, device=f"{NAME}:0", storage_size=size
+        ).untyped_storage()
+        storage._bytes = plain.untyped_storage()
+    else:
+        storage = owner.untyped_storage()
+    made = torch._C._acc.create_empty_tensor([0], plain.dtype)
+    made = torch.ops.aten.set_.source_Storage_storage_offset.redispatch(
+        _CPU, made, storage, plain.storage_offset(), plain.size(), plain.stride()
+    )
+    made.__class__ = PaperTensor
+    if plain.is_conj():
+        torch._C._set_conj(made, True)
+    if plain.is_neg():
+        torch._C._set_neg(made, True)
+    return made
+
+
+def _is_ours(item: Any) -> bool:
+    return isinstance(item, torch.Tensor) and item.device.type == NAME
+
+
+def _fallback(operator: Any, *args: Any, **kwargs: Any) -> Any:
+    owners: dict[int, torch.Tensor] = {}
+    same: dict[int, torch.Tensor] = {}
+    to_cpu = False
+
+    def lower(item: Any) -> Any:
+        nonlocal to_cpu
+        if _is_ours(item):
+            plain = _host(item)
+            owners[plain.untyped_storage()._cdata] = item
+            same[id(plain)] = item
+            keep.append(plain)
+            return plain
+        if isinstance(item, torch.device):
+            if item.type == "cpu":
+                to_cpu = True
+            return torch.device("cpu")
+        return item
+
+    keep: list[torch.Tensor] = []
+    with torch.utils._mode_utils.no_dispatch():
+        args, kwargs = tree_map(lower, args), tree_map(lower, kwargs)
+        found = operator(*args, **kwargs)
+        if to_cpu:
+            return found
+        return tree_map(
+            lambda x: _device(x, owners, same) if isinstance(x, torch.Tensor) else x, found
+        )
+
+
+def _copy_from(source: torch.Tensor, target: torch.Tensor, non_blocking: bool = False) -> Any:
+    with torch.utils._mode_utils.no_dispatch():
+        plain = _host(target) if _is_ours(target) else target
+        plain.copy_(_host(source) if _is_ours(source) else source)
+    return target
+
+
+def load() -> None:
+    """Register the device."""
+    backend_registration._setup_privateuseone_for_python_backend(NAME)
+    aten = torch.library.Library("aten", "IMPL")
+    for name in ("_copy_from", "_copy_from_and_resize"):
+        aten.impl(name, _copy_from, "PrivateUse1")
+    _library.append(aten)
+    library = torch.library.Library("_", "IMPL")
+    library.fallback(_fallback, "PrivateUse1")
+    _library.append(library)
