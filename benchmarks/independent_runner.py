@@ -176,20 +176,21 @@ def prepare_openvino(model: Any) -> Run:
     import openvino as ov
 
     core = ov.Core()
-    compiled = core.compile_model(
-        core.read_model(model.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-    )
+    parsed = core.read_model(model.SerializeToString())
+    compiled = core.compile_model(parsed, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     request = compiled.create_infer_request()
     names = [i.name for i in model.graph.input]
-    kept = []  # where an output is an input, OpenVINO gives the input's memory, and may free it
+    known = [set(port.get_names()) & set(names) for port in parsed.inputs]
 
     def run(inputs: Sequence[Any]) -> Sequence[Any]:
-        for name, value in zip(names, inputs, strict=False):
-            # An input that the compiler found unused is no port of the compiled model.
-            port = next((p for p in compiled.inputs if name in p.get_names()), None)
-            if port is not None:
-                kept.append(_to_openvino(ov, np.asarray(value)))
-                request.set_tensor(port, kept[-1])
+        values = dict(zip(names, map(np.asarray, inputs), strict=False))
+        for port, found, original in zip(compiled.inputs, known, parsed.inputs, strict=True):
+            # Where an output is an input, the importer gives the input the output's name alone;
+            # it is then the first of the inputs left over that has its shape.
+            shape = original.get_partial_shape()
+            fitting = (n for n, v in values.items() if shape.compatible(ov.PartialShape(v.shape)))
+            name = next(iter(found), None) or next(n for n in fitting if {n} not in known)
+            request.set_tensor(port, _to_openvino(ov, values[name]))
         request.infer()
         return [_from_openvino(request.get_tensor(port)) for port in compiled.outputs]
 
@@ -213,7 +214,7 @@ def _to_openvino(ov: Any, array: Any) -> Any:
         return ov.Tensor(array.astype(str))
     name = array.dtype.name
     if array.dtype.isbuiltin == 1:
-        return ov.Tensor(np.ascontiguousarray(array).reshape(array.shape))
+        return ov.Tensor(np.array(array, order="C"))
     if name not in OPENVINO_TYPES:
         raise TypeError(f"OpenVINO has no type for {name}")
     tensor = ov.Tensor(getattr(ov.Type, OPENVINO_TYPES[name]), ov.Shape(array.shape))

@@ -38,7 +38,7 @@ class Ability(enum.Enum):
     PLACEMENT = "placement"
     """Its executables have `placement()`."""
     CLOSE = "close"
-    """Its executables have `close()`, which frees what they hold before the garbage collector does."""
+    """Its executables have `close()`, which frees what they hold at once."""
     THREAD_SAFE_RUN = "thread-safe-run"
     """`run` may be called from several threads at once."""
     BIND = "bind"
@@ -49,7 +49,7 @@ class Executable(Protocol):
     """A model compiled for a device."""
 
     def run(self, inputs: Mapping[str, Value]) -> Mapping[str, Value]:
-        """Run once. `inputs` by graph input name; an absent optional input is left out. Returns every
+        """Run once. `inputs` by graph input name, absent optional ones left out. Returns every
         graph output by name. Raises UnfedError if a value's type cannot be handed over."""
         ...
 

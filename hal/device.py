@@ -11,7 +11,7 @@ __all__ = ["Device", "DeviceKind", "backend_of"]
 
 DeviceKind = Literal["cpu", "gpu", "npu", "tpu", "fpga", "dsp"]
 
-_ID = re.compile(r"(?:(?P<remote>[\w.-]+)/)?(?P<backend>[a-z][\w-]*):(?P<name>[\w-]+)(?::(?P<index>\d+))?")
+_ID = re.compile(r"(?:[\w.-]+/)?[a-z][\w-]*:[\w-]+(?::\d+)?")  # [remote/]backend:name[:index]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Device:
     `id` is "<backend>:<name>[:<index>]", e.g. "ort:cpu" or "torch:cuda:0". `memory` is in bytes, 0
     when the backend cannot tell. `emulated` marks a software model of the hardware: its results
     count, its times are no hardware speed. `slow` devices are left out unless asked for.
-    `unavailable` is "" for a usable device; else it is listed only to say why it cannot be used, and
-    what to do next, and the core compiles nothing for it. Raises ValueError for a malformed id or
-    an unknown kind.
+    `unavailable` is "" for a usable device; else it is listed only to say why it cannot be used
+    and what to do next, and the core compiles nothing for it. Raises ValueError for a
+    malformed id or an unknown kind.
     """
 
     id: str

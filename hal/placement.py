@@ -24,8 +24,8 @@ class Evidence(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class NodePlacement:
-    """One node of the model: `device` is the id of the device that ran it, or what the runtime calls
-    the place if that is no device of HAL's; "" when the compiler folded or fused the node away."""
+    """One node of the model: `device` is the id of the device that ran it, or what the runtime
+    calls the place if HAL has no such device; "" when the compiler folded or fused it away."""
 
     node: str
     device: str

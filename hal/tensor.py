@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable
 from typing import Any, Union
@@ -36,8 +37,8 @@ class Tensor:
                 raise ValueError(f"{self.size} strings need {smallest} bytes of offsets or more")
         elif self.data.nbytes != self.element_type.nbytes(self.size):
             raise ValueError(
-                f"{self.type} of shape {self.shape} has {self.element_type.nbytes(self.size)} bytes, "
-                f"got {self.data.nbytes}"
+                f"{self.type} of shape {self.shape} has {self.element_type.nbytes(self.size)} "
+                f"bytes, got {self.data.nbytes}"
             )
 
     @property
@@ -147,7 +148,7 @@ class OptionalValue:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MapValue:
-    """An ONNX map: a tensor of keys (int64 or string, rank 1) and one of values, in the same order."""
+    """An ONNX map: a tensor of keys (int64 or string, rank 1) and one of values, in one order."""
 
     type: str
     keys: Tensor
@@ -173,7 +174,7 @@ def _decode_strings(data: memoryview, count: int) -> list[str]:
         raise ValueError("a string tensor's offsets do not match its bytes")
     return [
         text[a:b].decode("utf-8", "surrogateescape")
-        for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist())
+        for a, b in itertools.pairwise(offsets.tolist())
     ]
 
 

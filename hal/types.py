@@ -60,7 +60,7 @@ class ElementType(enum.IntEnum):
 
     @property
     def storage(self) -> np.dtype[Any]:
-        """The plain NumPy dtype of one unpacked element (bit pattern where NumPy lacks the type)."""
+        """The plain NumPy dtype of an unpacked element: its bits where NumPy lacks the type."""
         return _STORAGE[self]
 
     @property
@@ -86,7 +86,7 @@ class ElementType(enum.IntEnum):
 
     @classmethod
     def from_dtype(cls, dtype: np.dtype[Any] | type) -> ElementType:
-        """The element type of a NumPy dtype, ml_dtypes included; raises TypeError if ONNX has none."""
+        """The element type of a NumPy or ml_dtypes dtype; raises TypeError if ONNX has none."""
         dtype = np.dtype(dtype)
         if dtype.kind in "OUT":
             return cls.STRING

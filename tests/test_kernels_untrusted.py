@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import random
+import sys
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 from onnx.backend.test.case.node import collect_testcases
 
 import hal
 from hal.errors import ExecutionError, HalError, ModelError
 from hal.kernels import KernelBackend, KernelTable, NumpyArrays
+from hal.tensor import Tensor
 
 CPU = hal.Device("test:cpu", "cpu")
 NAMES = {
@@ -45,7 +49,7 @@ def test_damaged_models_end_in_hal_errors():
     kinds: dict[str, int] = {}
     for case in cases:
         data = case.model.SerializeToString()
-        for _ in range(120):
+        for _ in range(60):
             damaged = bytearray(data)
             for _ in range(rng.randint(1, 3)):
                 damaged[rng.randrange(len(data))] = rng.choice([0, 1, 2, 7, 0x7F, 0xFF])
@@ -55,28 +59,42 @@ def test_damaged_models_end_in_hal_errors():
             except HalError as error:
                 assert not isinstance(error, ExecutionError)
                 kinds[type(error).__name__] = kinds.get(type(error).__name__, 0) + 1
-    assert kinds["ModelError"] > 500 and kinds["taken"] > 100
+    assert kinds["ModelError"] > 300 and kinds["taken"] > 50
 
 
-def test_deep_nesting_is_a_model_error(monkeypatch):
-    """Graphs that pass the reader, but not the interpreter's stack."""
-    from onnx import TensorProto, helper
-
-    monkeypatch.setattr("hal.graph._decode.DEPTH", 200)
-    inner = [helper.make_node("Add", ["x", "x"], ["y"])]
+def nested(depth: int) -> hal.Model:
     out = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-    for _ in range(150):
+    leaf = [helper.make_node("Add", ["x", "x"], ["y"])]
+    other, inner = helper.make_graph(leaf, "g", [], [out]), leaf
+    for _ in range(depth):
         graph = helper.make_graph(inner, "g", [], [out])
-        inner = [helper.make_node("If", ["c"], ["y"], then_branch=graph, else_branch=graph)]
-        if len(graph.SerializeToString()) > 1 << 16:
-            break
+        inner = [helper.make_node("If", ["c"], ["y"], then_branch=graph, else_branch=other)]
     inputs = [
         helper.make_tensor_value_info("x", TensorProto.FLOAT, None),
         helper.make_tensor_value_info("c", TensorProto.BOOL, None),
     ]
-    model = helper.make_model(helper.make_graph(inner, "main", inputs, [out]))
+    graph = helper.make_graph(inner, "main", inputs, [out])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    return hal.Model(model.SerializeToString())
+
+
+def test_graphs_nested_deep_run():
+    table = KernelTable()
+    table.kernel("Add", 14)(np.add)
+    executable = KernelBackend([CPU], table, NumpyArrays()).compile(CPU, nested(30), {})
+    feeds = {"x": np.float32(2), "c": np.bool_(True)}
+    got = executable.run({n: Tensor.from_numpy(a) for n, a in feeds.items()})
+    assert got["y"].numpy() == 4
+
+
+def test_graphs_nested_too_deep_for_the_stack():
+    model = nested(30)
     backend = KernelBackend([CPU], KernelTable(), NumpyArrays())
+    backend.supports(CPU, nested(1))  # what is imported and cached at the first call is, by now
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 110)
     try:
-        backend.supports(CPU, hal.Model(model.SerializeToString()))
-    except ModelError as error:
-        assert "deep" in str(error) or "opset" in str(error)
+        with pytest.raises(ModelError, match=r"too deep|recursion"):
+            backend.supports(CPU, model)
+    finally:
+        sys.setrecursionlimit(before)

@@ -218,8 +218,17 @@ def test_host_with_limits_is_a_new_one(site: Any) -> None:
     site.add("fake-dev", source("fakedev"))
     with load_plugins() as registry:
         device = registry.find_device("fakedev:cpu")
-        with registry.host("fakedev", memory=1 << 30) as host:
+        with registry.host("fakedev", shared_memory=False) as host:
             assert host.devices()[0].versions != device.versions
+
+
+def test_handed_out_host_takes_the_limits(site: Any) -> None:
+    site.add("fake-dev", source("fakedev"))
+    with load_plugins() as registry:
+        device = registry.find_device("fakedev:cpu")
+        with registry.host("fakedev", memory=1 << 30) as host:
+            assert host.memory == 1 << 30
+            assert host.devices()[0].versions == device.versions
 
 
 def test_find_device_asks_only_its_backend(site: Any) -> None:

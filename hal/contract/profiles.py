@@ -18,7 +18,14 @@ from hal.types import ElementType
 if TYPE_CHECKING:
     from importlib.abc import Traversable
 
-__all__ = ["Profile", "ProfileGroup", "load_profile", "profile_for_kind", "profile_names"]
+__all__ = [
+    "Profile",
+    "ProfileGroup",
+    "load_profile",
+    "parse_profile",
+    "profile_for_kind",
+    "profile_names",
+]
 
 _CONTAINERS = frozenset(("tensor", "sparse_tensor", "seq", "optional", "map"))
 

@@ -175,7 +175,7 @@ def unpack_error(packed: Any) -> errors.HalError:
     if not (isinstance(kind, type) and issubclass(kind, errors.HalError)):
         kind = errors.ExecutionError
     message, next_step = str(packed.get("message", "")), str(packed.get("next_step", ""))
-    if issubclass(kind, errors.UnsupportedError):
+    if issubclass(kind, (errors.UnsupportedError, errors.FallbackError)):
         nodes = packed.get("nodes")
         error: errors.HalError = kind(
             message, nodes=[str(n) for n in nodes or ()], next_step=next_step

@@ -38,7 +38,8 @@ class Host:
     `plugin_module` and `backend` name what is served. `command` starts the process, "--plugin
     MODULE --backend NAME" being added; by default it is this interpreter. `env` is added to this
     process's environment. `timeout` (seconds) holds for each call that gives none; `memory` (bytes)
-    is how far the process and its children may grow over the idle host in one call.
+    is how far the process and its children may grow over the idle host in one call; both may be set
+    at any time.
     `shared_memory=False` sends everything through the stream.
 
     A call raises what the backend raised if that is a HalError, ExecutionError for any other
@@ -187,6 +188,7 @@ class Host:
         failure: Exception | None = None
         answered = False
         label = "run" if operation == "take" else operation
+        process.limit_memory(self.memory)
         process.watch.arm(label, limit)
         try:
             self._send(process, request, parts)

@@ -89,6 +89,11 @@ class HostProcess:
         """Whether the process has ended."""
         return self._popen.poll() is not None
 
+    def limit_memory(self, memory: int) -> None:
+        """Let the process grow by `memory` bytes in the calls to come."""
+        self.watch.memory = memory
+        self.channel.payload_limit = memory
+
     def greet(self, timeout: float) -> None:
         """Exchange the first messages: both ends are of one protocol, and do they share memory?
 

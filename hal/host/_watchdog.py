@@ -38,8 +38,9 @@ def resident(process: psutil.Process, *, children: bool = True) -> int:
 
 
 class Watch:
-    """The limits of one host process. `verdict` is set when a limit was broken, just before the
-    process is killed; a call that is over cannot break one any more."""
+    """The limits of one host process: `memory` in bytes, and a time for each call. `verdict` is set
+    when a limit was broken, just before the process is killed; a call that is over cannot break
+    one any more."""
 
     def __init__(
         self, pid: int, memory: int, dead: Callable[[], bool], kill: Callable[[], None]
@@ -48,7 +49,7 @@ class Watch:
             self._process: psutil.Process | None = psutil.Process(pid)
         except psutil.Error:  # dead already: the read that follows says so
             self._process = None
-        self._memory = memory
+        self.memory = memory
         self._dead = dead
         self._kill = kill
         self._lock = threading.Lock()
@@ -90,8 +91,8 @@ class Watch:
             if time.monotonic() >= self._deadline:
                 limit = f"{self._timeout:g} s in {self._operation}"
                 self.verdict = DeadlineError(f"timed out after {limit}")
-            elif self._grown() > self._memory:
-                limit = f"{amount(self._memory)} in {self._operation}"
+            elif self._grown() > self.memory:
+                limit = f"{amount(self.memory)} in {self._operation}"
                 self.verdict = MemoryLimitError(f"grew past {limit}")
             if self.verdict or self._dead():
                 self._kill()

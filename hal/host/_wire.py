@@ -48,7 +48,7 @@ class Channel:
     def __init__(self, source: int, sink: int, *, payload_limit: int = PAYLOAD_LIMIT) -> None:
         self._source = io.BufferedReader(io.FileIO(source, "rb"), _AT_ONCE)
         self._sink = sink
-        self._payload_limit = payload_limit
+        self.payload_limit = payload_limit
 
     def fileno(self) -> int:
         """The descriptor that is read from."""
@@ -83,7 +83,7 @@ class Channel:
             magic = magic[1:] + self._exactly(1)
             skip -= 1
         _, length, total = _PREFIX.unpack(magic + self._exactly(_PREFIX.size - 4))
-        if length > HEADER_LIMIT or total > self._payload_limit:
+        if length > HEADER_LIMIT or total > self.payload_limit:
             raise ProtocolError(f"a frame announces a header of {length} and {total} bytes of data")
         try:
             header = json.loads(self._exactly(length))

@@ -84,6 +84,8 @@ The backend
 gets the generated function `f(list_of_arrays) -> tuple_of_arrays` before its first run, for
 example to hand it to torch.compile. Executables have `run`, `placement`, `close`, `source`, and
 `run_arrays(mapping) -> dict` over the adapter's own arrays.
+
+The BackendSpec of such a backend declares `abilities=KernelBackend.abilities`.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Union
+from typing import Any, ClassVar, Union
 
-from hal.backend import Option, Support
+from hal.backend import Ability, Option, Support
 from hal.device import Device
 from hal.errors import (
     ExecutionError,
@@ -43,6 +43,11 @@ class KernelBackend:
     the id of the CPU that `host_only` kernels run on. `options` names the options that `compile`
     takes and hands to `arrays`. `evidence` grades the placement.
     """
+
+    abilities: ClassVar[frozenset[Ability]] = frozenset(
+        {Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN, Ability.BIND}
+    )
+    """What the BackendSpec of a kernel backend declares."""
 
     def __init__(
         self,

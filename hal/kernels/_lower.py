@@ -8,7 +8,7 @@ from typing import Any
 
 from hal.backend import UnsupportedNode
 from hal.contract import Contract, Operator, contract
-from hal.errors import ModelError, SkewError
+from hal.errors import ModelError
 from hal.graph import (
     AttributeValue,
     Function,
@@ -20,6 +20,7 @@ from hal.graph import (
 from hal.kernels import _fold
 from hal.kernels._arrays import Arrays
 from hal.kernels._calls import StructuralCall, with_graph
+from hal.kernels._checks import check_call, check_versions
 from hal.kernels._functions import schema_function
 from hal.kernels._graphs import live, node_name, resolved
 from hal.kernels._precision import Precision, PrecisionPolicy
@@ -27,7 +28,7 @@ from hal.kernels._program import Block, Constants, Step, Value, tensor_types
 from hal.kernels._select import Refusal, select
 from hal.kernels._structural import STRUCTURAL
 from hal.kernels._table import KernelTable, NodeInfo
-from hal.kernels._types import infer_output_types, type_conflict
+from hal.kernels._types import infer_output_types
 from hal.tensor import Tensor
 
 __all__ = ["Context", "Lowering"]
@@ -96,7 +97,7 @@ class Lowering:
         """Names of nodes that need no step and yet are not folded: an Identity of a live value."""
         self._count = 0
         self._precision = Precision(self, precision) if precision is not None else None
-        self._check_versions()
+        check_versions(model, self.contract)
 
     def run(self, overridden: frozenset[str] = frozenset()) -> tuple[Block, list[str]]:
         """Lower the main graph; gives its block and the names of the block's parameters.
@@ -207,7 +208,7 @@ class Lowering:
         operator = self.contract.resolve(node.domain, node.op_type, opset)
         types = tuple(value.type if value else "" for value in inputs)
         if operator is not None:
-            self._check_call(node, operator, attributes, inputs, () if lenient else types)
+            check_call(node, operator, attributes, inputs, () if lenient else types)
         structural = STRUCTURAL.get((node.domain, node.op_type))
         if structural is not None and operator is not None and not operator.deprecated:
             call = StructuralCall(
@@ -235,6 +236,7 @@ class Lowering:
             input_shapes=tuple(value.shape if value else None for value in inputs),
             constants=(),
             attributes=given,
+            arrays=self.arrays,
         )
         chosen = select(self, self.table, operator, info, inputs, attributes)
         if not isinstance(chosen, Refusal):
@@ -360,50 +362,6 @@ class Lowering:
         reason = self.unsupported_types([type_])
         if reason:
             self.problems.append(UnsupportedNode(name, "input", reason))
-
-    def _check_call(
-        self,
-        node: Node,
-        operator: Operator,
-        attributes: Mapping[str, AttributeValue],
-        inputs: Sequence[Value | None],
-        types: tuple[str, ...],
-    ) -> None:
-        given = len(inputs)
-        while given and inputs[given - 1] is None:
-            given -= 1
-        if given < operator.min_inputs or given > operator.max_inputs:
-            raise ModelError(
-                f"{node.label}: {given} inputs, {operator.id} takes {operator.min_inputs} to "
-                f"{operator.max_inputs}"
-            )
-        if len(node.outputs) > operator.max_outputs:
-            raise ModelError(
-                f"{node.label}: {len(node.outputs)} outputs, {operator.id} gives at most "
-                f"{operator.max_outputs}"
-            )
-        for attribute in operator.attributes:
-            if attribute.required and attribute.name not in attributes:
-                raise ModelError(f"{node.label}: the attribute {attribute.name!r} is missing")
-        conflict = type_conflict(operator, types)
-        if conflict:
-            raise ModelError(f"{node.label}: {conflict}")
-
-    def _check_versions(self) -> None:
-        for domain, opset in self.model.opset_import.items():
-            if (domain or "ai.onnx") in self.contract.domains:
-                newest = self.contract.newest_opset(domain)
-                if opset > newest:
-                    raise SkewError(
-                        f"the model imports opset {opset} of {domain or 'ai.onnx'}; the contract "
-                        f"(onnx {self.contract.onnx_version}) ends at {newest}"
-                    )
-        newest_ir = self.contract.ir_version({"": self.contract.newest_opset("")})
-        if self.model.ir_version > newest_ir:
-            raise SkewError(
-                f"the model has IR version {self.model.ir_version}; the contract "
-                f"(onnx {self.contract.onnx_version}) ends at {newest_ir}"
-            )
 
 
 def constant(tensor: Tensor) -> Value:

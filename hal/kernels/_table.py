@@ -40,6 +40,8 @@ class NodeInfo:
     """The constant inputs as arrays (on the host for a `host` input), None for the others."""
     attributes: Mapping[str, Any]
     """The node's attributes over the defaults of the standard."""
+    arrays: Any = None
+    """The `Arrays` of this compilation, for kernels that make arrays out of no array."""
 
     @property
     def label(self) -> str:

@@ -35,4 +35,5 @@ def reshape(x: Any, shape: Any, *, allowzero: int = 0) -> Any:
 @hal.hookimpl
 def hal_backends() -> Iterator[hal.BackendSpec]:
     device = hal.Device("example:cpu", "cpu", name="NumPy")
-    yield hal.BackendSpec("example", lambda: KernelBackend([device], table, NumpyArrays()))
+    backend = KernelBackend([device], table, NumpyArrays())
+    yield hal.BackendSpec("example", lambda: backend, abilities=backend.abilities)

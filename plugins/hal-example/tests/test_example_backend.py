@@ -34,6 +34,11 @@ def model(nodes, inputs, outputs, initializers=(), opset=20) -> hal.Model:
     return hal.Model(made.SerializeToString())
 
 
+def test_spec_declares_what_the_base_can():
+    (spec,) = hal_example.hal_backends()
+    assert {a.value for a in spec.abilities} >= {"placement", "close", "thread-safe-run"}
+
+
 def test_module_has_under_40_lines():
     lines = Path(inspect.getfile(hal_example)).read_text().splitlines()
     assert len(lines) < 40

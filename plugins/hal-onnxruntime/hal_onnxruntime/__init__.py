@@ -23,7 +23,7 @@ HAL_SEAM = 1
 INSTALL = "pip install onnxruntime"
 
 
-def _backend() -> Backend:
+def _open() -> Backend:
     if importlib.util.find_spec("onnxruntime") is None:
         raise AbsentError("onnxruntime is not installed", next_step=INSTALL)
     try:
@@ -47,7 +47,7 @@ def hal_backends() -> list[BackendSpec]:
     return [
         BackendSpec(
             name="ort",
-            factory=_backend,
+            factory=_open,
             summary="ONNX Runtime's execution providers",
             install=INSTALL,
             abilities=frozenset({Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN}),

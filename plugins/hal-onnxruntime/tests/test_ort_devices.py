@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import hal_onnxruntime
 import onnx
 import onnxruntime
 import pytest
@@ -21,6 +22,11 @@ def test_import_is_lazy():
         "sys.exit('onnxruntime' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_factory_works_again_once_its_modules_are_loaded():
+    for _ in range(2):
+        assert hal_onnxruntime.hal_backends()[0].factory().devices()
 
 
 def test_cpu_is_a_device_and_azure_is_none(ort):

@@ -22,13 +22,10 @@ HAL_SEAM = 1
 INSTALL = "pip install openvino"
 
 
-def _backend() -> Backend:
+def _open() -> Backend:
     if importlib.util.find_spec("openvino") is None:
         raise AbsentError("openvino is not installed", next_step=INSTALL)
-    from hal_openvino._compat import import_openvino
-
     try:
-        import_openvino()
         from hal_openvino._backend import OpenVinoBackend
     except (ImportError, AttributeError, OSError) as error:
         raise UnavailableError(
@@ -44,7 +41,7 @@ def hal_backends() -> list[BackendSpec]:
     return [
         BackendSpec(
             name="openvino",
-            factory=_backend,
+            factory=_open,
             summary="OpenVINO on Intel's and Arm's CPUs, Intel's GPUs and NPUs",
             requires=("openvino",),
             install=INSTALL,

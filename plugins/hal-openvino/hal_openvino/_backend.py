@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import openvino
-
 from hal.backend import Option, Support, UnsupportedNode
 from hal.device import Device, DeviceKind
 from hal.errors import UnavailableError, UnsupportedError, UsageError, did_you_mean
 from hal.graph import ModelGraph, Node, read_model
 from hal.model import Model
-from hal_openvino._compat import on_disk
+from hal_openvino._compat import on_disk, openvino
 from hal_openvino._errors import explain, refused_operators, words
 from hal_openvino._placement import all_nodes
 from hal_openvino._session import OpenVinoExecutable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import re
 import shutil
 import sys
@@ -13,11 +14,11 @@ from typing import Any
 
 from hal.model import Model
 
-__all__ = ["import_openvino", "on_disk"]
+__all__ = ["on_disk", "openvino"]
 
 
-def import_openvino() -> None:
-    """Import openvino without its telemetry.
+def _openvino() -> Any:
+    """The module openvino, imported without its telemetry.
 
     Importing openvino 2026.4.1 sends an event ("ov", "import") through openvino_telemetry, unless a
     file in the user's home says otherwise: openvino/tools/ovc/__init__.py. Where openvino_telemetry
@@ -25,17 +26,21 @@ def import_openvino() -> None:
     https://github.com/openvinotoolkit/telemetry
     """
     if "openvino" in sys.modules:
-        return
+        return sys.modules["openvino"]
     missing = object()
     before: Any = sys.modules.get("openvino_telemetry", missing)
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # "cannot be imported"
     try:
-        import openvino  # noqa: F401 (for what it leaves in sys.modules)
+        return importlib.import_module("openvino")
     finally:
         if before is missing:
             del sys.modules["openvino_telemetry"]
         else:
             sys.modules["openvino_telemetry"] = before
+
+
+openvino = _openvino()
+"""The other modules take it from here, so that none imports it with its telemetry."""
 
 
 @contextlib.contextmanager

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import openvino
 
 from hal.errors import UnfedError
 from hal.tensor import Tensor, Value
 from hal.types import ElementType
+from hal_openvino._compat import openvino
 
 __all__ = ["feed", "taken", "type_string"]
 
@@ -39,7 +39,7 @@ _NAMES = {
 _ELEMENT_TYPES = {name: element_type for element_type, name in _NAMES.items()}
 
 
-def feed(name: str, value: Value) -> openvino.Tensor:
+def feed(name: str, value: Value) -> Any:
     """An OpenVINO tensor over a tensor's data, which it does not copy (strings apart).
 
     Raises UnfedError for sequences, optionals, maps and element types that OpenVINO has not.

@@ -19,7 +19,7 @@ __all__ = ["HAL_SEAM", "hal_backends"]
 HAL_SEAM = 1
 
 
-def _backend() -> Backend:
+def _make() -> Backend:
     from hal_reference._backend import ReferenceBackend
 
     return ReferenceBackend()
@@ -31,7 +31,7 @@ def hal_backends() -> list[BackendSpec]:
     return [
         BackendSpec(
             name="reference",
-            factory=_backend,
+            factory=_make,
             summary="ONNX's reference evaluator",
             requires=("onnx",),
             install="pip install onnx",

@@ -81,6 +81,9 @@ def test_spec_names_the_backend_and_what_it_declares() -> None:
     assert spec.name == "reference"
     assert spec.requires == ("onnx",)
     assert spec.abilities == {Ability.PLACEMENT, Ability.CLOSE}
+    assert isinstance(spec.factory(), ReferenceBackend)
+    (again,) = hal_reference.hal_backends()
+    assert again == spec, "importing the backend changed the spec"
 
 
 def test_one_device_with_its_versions() -> None:

@@ -68,9 +68,7 @@ DTYPES: dict[ElementType, torch.dtype] = {
 }
 """The dtype that holds each element type; strings are no tensors."""
 
-_WIDENED = frozenset(
-    {E.INT4, E.UINT4, E.INT2, E.UINT2, E.FLOAT4E2M1, E.FLOAT6E2M3, E.FLOAT6E3M2}
-)
+_WIDENED = frozenset({E.INT4, E.UINT4, E.INT2, E.UINT2, E.FLOAT4E2M1, E.FLOAT6E2M3, E.FLOAT6E3M2})
 _PLAIN = {dtype: e for e, dtype in DTYPES.items() if e not in _WIDENED}
 _HELD_BY: dict[torch.dtype, frozenset[ElementType]] = {
     dtype: frozenset(e for e, own in DTYPES.items() if own == dtype) for dtype in _PLAIN

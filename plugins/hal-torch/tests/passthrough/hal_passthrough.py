@@ -25,12 +25,17 @@ class PaperTensor(torch.Tensor):
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
+    def __repr__(self, **options: Any) -> str:  # torch's own recurses on a 0-d subclass
+        return f"{NAME}:{_host(self)!r}"
+
 
 class _Sized(torch.Tensor):
     """Only a tensor that says how it dispatches may be made with a storage of a given size."""
 
     @classmethod
-    def __torch_dispatch__(cls, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        cls, operator: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         raise RuntimeError(f"{operator} on what is only a storage")
 
 
@@ -112,12 +117,19 @@ def _copy_from(source: torch.Tensor, target: torch.Tensor, non_blocking: bool = 
     return target
 
 
+def _convolution(*args: Any) -> Any:
+    return _fallback(torch.ops.aten.convolution.default, *args)
+
+
 def load() -> None:
     """Register the device."""
     backend_registration._setup_privateuseone_for_python_backend(NAME)
     aten = torch.library.Library("aten", "IMPL")
     for name in ("_copy_from", "_copy_from_and_resize"):
         aten.impl(name, _copy_from, "PrivateUse1")
+        for key in ("Conjugate", "Negative"):  # else torch resolves the bit by a copy, for ever
+            aten.impl(name, torch.library.fallthrough_kernel, key)
+    aten.impl("convolution_overrideable", _convolution, "PrivateUse1")
     _library.append(aten)
     library = torch.library.Library("_", "IMPL")
     library.fallback(_fallback, "PrivateUse1")

@@ -1,0 +1,217 @@
+"""Activation functions."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the name that torch's users know)
+
+from hal.errors import UnsupportedError
+from hal.kernels import KernelTable, NodeInfo
+from hal_torch.kernels._integers import SIGNED, always, widest_float
+
+__all__ = ["table"]
+
+Tensor = torch.Tensor
+Function = Callable[..., Any]
+
+table = KernelTable()
+
+_HALF = (torch.float16, torch.bfloat16)
+_SELU = (1.67326319217681884765625, 1.05070102214813232421875)
+
+for _name, _versions, _function in (
+    ("Relu", (6, 13, 14), torch.relu),
+    ("Sigmoid", (6, 13), torch.sigmoid),
+    ("Tanh", (6, 13), torch.tanh),
+    ("Softsign", (1, 22), F.softsign),
+    ("HardSwish", (14, 22), F.hardswish),
+    ("Mish", (18, 22), F.mish),
+):
+    table.specialized(_name, *_versions)(always(_function))
+
+
+def _once(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Several steps on half precision are taken in float32, and rounded once."""
+
+    @functools.wraps(function)
+    def run(x: Tensor, *rest: Tensor, **attributes: Any) -> Tensor:
+        if x.dtype in _HALF:
+            wide = [r.to(torch.float32) for r in rest]
+            return function(x.to(torch.float32), *wide, **attributes).to(x.dtype)
+        return function(x, *rest, **attributes)
+
+    return run
+
+
+@table.kernel("Softplus", 1, 22)
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)); beyond 40 that is x to the last bit of float64."""
+    return F.softplus(x, 1.0, 40.0)
+
+
+@table.specialized("LeakyRelu", 6, 16, attributes=("alpha",))
+def leaky_relu(node: NodeInfo) -> Function:
+    """`alpha` times what is negative."""
+    alpha = node.attributes["alpha"]
+    return lambda x: F.leaky_relu(x, alpha)
+
+
+@table.specialized("Elu", 6, 22, attributes=("alpha",))
+def elu(node: NodeInfo) -> Function:
+    """alpha * (exp(x) - 1) of what is negative."""
+    alpha = node.attributes["alpha"]
+    return lambda x: F.elu(x, alpha)
+
+
+@table.specialized("Celu", 12, 28, attributes=("alpha",))
+def celu(node: NodeInfo) -> Function:
+    """max(0, x) + min(0, alpha * (exp(x / alpha) - 1))."""
+    alpha = node.attributes["alpha"]
+    return lambda x: F.celu(x, alpha)
+
+
+@table.specialized("Selu", 6, 22, attributes=("alpha", "gamma"))
+def selu(node: NodeInfo) -> Function:
+    """torch's own where the parameters are the usual ones."""
+    alpha, gamma = node.attributes["alpha"], node.attributes["gamma"]
+    usual = all(
+        math.isclose(a, b, rel_tol=1e-7) for a, b in zip((alpha, gamma), _SELU, strict=True)
+    )
+    if usual:
+        return F.selu
+    return _once(lambda x: F.elu(x, alpha) * gamma)
+
+
+@table.specialized("Gelu", 20, attributes=("approximate",))
+def gelu(node: NodeInfo) -> Function:
+    """By erf, or its approximation by tanh."""
+    approximate = node.attributes["approximate"]
+    if approximate not in ("none", "tanh"):
+        raise UnsupportedError(f"approximate is {approximate!r}, expected 'none' or 'tanh'")
+    return lambda x: F.gelu(x, approximate=approximate)
+
+
+@table.specialized("HardSigmoid", 6, 22, attributes=("alpha", "beta"))
+def hard_sigmoid(node: NodeInfo) -> Function:
+    """alpha * x + beta between 0 and 1."""
+    alpha, beta = node.attributes["alpha"], node.attributes["beta"]
+    if beta == 0.5 and math.isclose(alpha, 1 / 6, rel_tol=1e-7):
+        return F.hardsigmoid
+    return _once(lambda x: torch.clamp(x * alpha + beta, 0.0, 1.0))
+
+
+@table.kernel("ThresholdedRelu", 10, 22)
+def thresholded_relu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
+    """x above `alpha`, else 0."""
+    return torch.where(x > alpha, x, 0.0)
+
+
+@table.specialized("PRelu", 7, 9, 16)
+def prelu(node: NodeInfo) -> Function:
+    """torch's own where the slope is one a channel, and known."""
+    slope = node.constants[1]
+    floats = node.input_types[0] in ("tensor(float)", "tensor(double)")
+    if floats and slope is not None and slope.dim() and slope.numel() == slope.shape[0]:
+        rank, weight = slope.dim() + 1, slope.reshape(-1)
+
+        def run(x: Tensor, slope: Tensor) -> Tensor:
+            if x.dim() == rank and x.shape[1] == weight.shape[0]:
+                return torch.prelu(x, weight)
+            return _prelu(x, slope)
+
+        return run
+    return _prelu
+
+
+@_once
+def _prelu(x: Tensor, slope: Tensor) -> Tensor:
+    if x.dtype in SIGNED:
+        return x  # nothing is below 0, and 0 times a slope is 0
+    return torch.where(x > 0, x, x * slope)
+
+
+@table.kernel("Shrink", 9)
+def shrink(x: Tensor, *, bias: float = 0.0, lambd: float = 0.5) -> Tensor:
+    """Integers go through floats, as the bias is one."""
+    compute = torch.float32 if x.dtype in _HALF else x.dtype
+    if not x.dtype.is_floating_point:
+        compute = widest_float(x.device)
+    wide = x.to(compute)
+    found = torch.where(wide < -lambd, wide + bias, torch.where(wide > lambd, wide - bias, 0.0))
+    return found.to(x.dtype)
+
+
+@table.specialized("Swish", 24, attributes=("alpha",))
+def swish(node: NodeInfo) -> Function:
+    """x * sigmoid(alpha * x)."""
+    alpha = node.attributes["alpha"]
+    if alpha == 1.0:
+        return F.silu
+    return _once(lambda x: x * torch.sigmoid(x * alpha))
+
+
+@table.specialized("SwiGLU", 28, attributes=("alpha",))
+def swiglu(node: NodeInfo) -> Function:
+    """swish(a) * b."""
+    alpha = node.attributes["alpha"]
+    if alpha == 1.0:
+        return _once(lambda a, b: F.silu(a) * b)
+    return _once(lambda a, b: a * torch.sigmoid(a * alpha) * b)
+
+
+def _hardmax(x: Tensor, dim: int) -> Tensor:
+    if not x.numel() or not x.dim():
+        return torch.ones_like(x)
+    return torch.zeros_like(x).scatter(dim, x.argmax(dim, keepdim=True), 1.0)
+
+
+def _softmax(x: Tensor, dim: int) -> Tensor:
+    return torch.softmax(x, dim)
+
+
+def _log_softmax(x: Tensor, dim: int) -> Tensor:
+    return torch.log_softmax(x, dim)
+
+
+def _flattened(function: Function) -> Function:
+    """Before version 13 all dimensions from `axis` on are one."""
+
+    def specialized(node: NodeInfo) -> Function:
+        axis = node.attributes["axis"]
+
+        def run(x: Tensor) -> Tensor:
+            at = axis + x.dim() if axis < 0 else axis
+            if at == x.dim() - 1:
+                plain: Tensor = function(x, -1)
+                return plain
+            rows = math.prod(x.shape[:at])
+            columns = math.prod(x.shape[at:])
+            found: Tensor = function(x.reshape(rows, columns), -1)
+            return found.reshape(x.shape)
+
+        return run
+
+    return specialized
+
+
+def _along(function: Function) -> Function:
+    def specialized(node: NodeInfo) -> Function:
+        axis = node.attributes["axis"]
+        return lambda x: function(x, axis)
+
+    return specialized
+
+
+for _name, _function in (
+    ("Softmax", _softmax),
+    ("LogSoftmax", _log_softmax),
+    ("Hardmax", _hardmax),
+):
+    table.specialized(_name, 1, 11, attributes=("axis",))(_flattened(_function))
+    _plain = {"Softmax": torch.softmax, "LogSoftmax": torch.log_softmax}.get(_name, _function)
+    table.specialized(_name, 13, attributes=("axis",))(_along(_plain))
