@@ -138,6 +138,8 @@ class BackendSpec:
     `factory` imports the vendor's SDK, so it is called only when the backend is probed or used.
     `requires` names the distributions that the SDK comes in: when one is missing the backend is
     absent, and the factory is not called. `install` is the command that brings them.
+    `conformance_options` are given to `compile` by `hal conformance` where the user gives no other:
+    it runs small models in several hosts at once, which a pool of threads in each only slows down.
     """
 
     name: str
@@ -146,3 +148,4 @@ class BackendSpec:
     requires: tuple[str, ...] = ()
     install: str = ""
     abilities: frozenset[Ability] = frozenset()
+    conformance_options: Mapping[str, Option] = dataclasses.field(default_factory=dict)

@@ -10,11 +10,13 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
 import psutil
 
+from hal.backend import Option
 from hal.device import Device
 from hal.paths import data_dir
 from hal_conformance.report import CaseResult, result_from_json, result_to_json
@@ -23,14 +25,16 @@ __all__ = ["Journal"]
 
 
 class Journal:
-    """Results of one device, suite and set of versions.
+    """Results of one device and suite, at the same versions and compiled with the same options.
 
     `problem` is empty, or says why results can no longer be written (a full disk): the run goes on,
     only resuming is lost.
     """
 
-    def __init__(self, device: Device, suites: str, *, resume: bool) -> None:
-        facts = json.dumps([device.id, dict(device.versions), suites], sort_keys=True)
+    def __init__(
+        self, device: Device, suite: str, options: Mapping[str, Option], *, resume: bool
+    ) -> None:
+        facts = json.dumps([device.id, dict(device.versions), suite, dict(options)], sort_keys=True)
         key = hashlib.sha256(facts.encode()).hexdigest()[:16]
         self.folder = data_dir() / "runs" / f"{device.id.replace(':', '-').replace('/', '-')}-{key}"
         self.problem = ""

@@ -101,22 +101,27 @@ def _measure(
     known: Mapping[str, Expectations | None],
 ) -> Iterator[DeviceReport]:
     for device in devices:
-        journal = Journal(device, plan.suite.version, resume=plan.resume)
+        spec = registry.backends[device.backend].spec
+        options = {**spec.conformance_options, **plan.options}
+        journal = Journal(device, plan.suite.version, options, resume=plan.resume)
         with progress(device, len(plan.cases)) as tell:
             run = run_cases(
                 plan.suite,
                 [case.id for case in plan.cases],
                 device,
-                registry.backends[device.backend].spec,
+                spec,
                 lambda device=device: registry.host(  # type: ignore[misc]
                     device.backend, timeout=plan.limits.timeout, memory=plan.limits.memory
                 ),
                 plan.limits,
                 journal,
-                options=plan.options,
+                options=options,
                 progress=tell,
             )
-        yield _report(registry, device, plan, run, journal, known[device.backend])
+        notes = [journal.problem] if journal.problem else []
+        if options:
+            notes.append("options: " + ", ".join(f"{k}={v}" for k, v in options.items()))
+        yield _report(registry, device, plan, run, notes, known[device.backend])
         if run.interrupted:
             return
 
@@ -126,12 +131,11 @@ def _report(
     device: Device,
     plan: Plan,
     run: Run,
-    journal: Journal,
+    notes: list[str],
     expectations: Expectations | None,
 ) -> DeviceReport:
     registered = registry.backends[device.backend]
     judgement = judge(expectations, run.results, device, suite_cases=[c.id for c in plan.suite])
-    notes = [journal.problem] if journal.problem else []
     if run.resumed:
         notes.append(f"{run.resumed} results come from an earlier, interrupted run")
     if run.restarts:

@@ -51,5 +51,6 @@ def hal_backends() -> list[BackendSpec]:
             summary="ONNX Runtime's execution providers",
             install=INSTALL,
             abilities=frozenset({Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN}),
+            conformance_options={"intra_op_threads": 1},
         )
     ]

@@ -46,5 +46,6 @@ def hal_backends() -> list[BackendSpec]:
             requires=("openvino",),
             install=INSTALL,
             abilities=frozenset({Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN}),
+            conformance_options={"threads": 1},
         )
     ]
