@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from hal.backend import BackendSpec
+    from hal.suite import SuiteSpec
 
 __all__ = ["ENTRY_POINT_GROUP", "SEAM_VERSION", "hookimpl"]
 
@@ -53,3 +54,9 @@ def _hookspec(function: _F) -> _F:
 @_hookspec
 def hal_backends() -> Iterable[BackendSpec]:  # type: ignore[empty-body]
     """Called once when plugins are loaded. Returns the backends that the plugin provides."""
+
+
+@_hookspec
+def hal_suites() -> Iterable[SuiteSpec]:  # type: ignore[empty-body]
+    """Called once when plugins are loaded. Returns the conformance suites that the plugin
+    provides."""

@@ -101,10 +101,6 @@ class Tensor:
         array = self.bits()
         if self.element_type.is_native:
             return array
-        if self.element_type in (ElementType.INT4, ElementType.INT2):
-            # ml_dtypes keeps a small signed integer sign-extended in its byte.
-            shift = 8 - self.element_type.bits
-            array = (array << shift).view(np.int8) >> shift
         view = array.view(self.element_type.dtype())
         view.flags.writeable = False
         return view

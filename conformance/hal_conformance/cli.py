@@ -96,9 +96,11 @@ def conformance(
 ) -> None:
     """Measure what share of ONNX each device runs correctly, and where it ran.
 
-    Every case runs in a host process, so a crash or a hang costs one case. A complete run exits 0
-    whatever the score; 1 if --fail-under or an expectation says otherwise; 130 after Ctrl-C, with
-    everything that ran kept for --resume.
+    Every case runs in a host process, so a crash or a hang costs one case.
+
+    A complete run exits 0 whatever the score, 1 if --fail-under or an expectation is not met.
+
+    Ctrl-C ends with 130; what ran is kept for --resume.
 
     Examples:
 

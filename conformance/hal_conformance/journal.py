@@ -6,6 +6,7 @@ the same key; a run that starts anew removes those that no living process writes
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -72,7 +73,10 @@ class Journal:
 
     def _give_up(self, error: OSError) -> None:
         self.problem = f"results cannot be kept for --resume: {error.strerror or error}"
-        self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):
+                file.close()  # what is buffered cannot be written either
 
     def _read(self) -> dict[str, CaseResult]:
         results: dict[str, CaseResult] = {}

@@ -87,6 +87,8 @@ def run_case(
     except HalError as error:
         outcome = next(o for kind, o in _OUTCOMES if isinstance(error, kind))
         return result(outcome, str(error))
+    except Exception as error:  # noqa: BLE001 (a backend in this process raises what it likes)
+        return result(Outcome.ERROR, _told(error))
     evidence = placement.evidence.value
     if placement.fell_back(device.id, accelerator=device.kind != "cpu"):
         return result(Outcome.FALLBACK, _where(placement, device))
@@ -115,6 +117,14 @@ def _close(executable: Executable) -> None:
     # A host that died has nothing left to free, and the error that killed it is raised.
     with contextlib.suppress(HalError):
         executable.close()  # type: ignore[attr-defined]  # declared
+
+
+def _told(error: Exception) -> str:
+    """As a host tells it: the type and, if it can be had, the message."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 (its __str__ is the backend's code too)
+        return type(error).__name__
 
 
 def _where(placement: Placement, device: Device) -> str:

@@ -52,7 +52,10 @@ class _Writer:
     def __init__(self, arrays: Arrays, constants: Constants) -> None:
         self.arrays = arrays
         self.constants = constants
-        self.namespace: dict[str, Any] = {"__builtins__": {"tuple": tuple}}
+        # An extension module that a kernel calls imports through the builtins of this code.
+        self.namespace: dict[str, Any] = {
+            "__builtins__": {"tuple": tuple, "__import__": __import__}
+        }
         self.sources: list[str] = []
         self.labels: dict[str, dict[int, str]] = {}
         self._numbers = itertools.count()

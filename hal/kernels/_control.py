@@ -126,9 +126,8 @@ def loop(call: StructuralCall) -> Outputs:
         position = count + index
         if position < len(call.used) and not call.used[position]:
             empty[index] = None
-    types = [s or r for s, r in zip(_types(states), results[1:], strict=False)] + results[
-        1 + count :
-    ]
+    types = [_state(s, r) for s, r in zip(_types(states), results[1:], strict=False)]
+    types += results[1 + count :]
     return emit(
         call,
         None,
@@ -139,6 +138,11 @@ def loop(call: StructuralCall) -> Outputs:
         blocks=[body],
         build=build,
     )
+
+
+def _state(given: str, result: str) -> str:
+    """The type of a loop-carried value: an optional that the body always fills comes out filled."""
+    return result if given == f"optional({result})" else given or result
 
 
 def _is_true(call: StructuralCall, value: Value | None) -> bool:

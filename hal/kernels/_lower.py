@@ -273,6 +273,7 @@ class Lowering:
         operator: Operator | None,
         context: Context,
     ) -> Sequence[Value | None]:
+        step.info = info
         step.origin = context.origin_of(node)
         step.label = (
             f"{node.label}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from hal.graph import Dim
 from hal.kernels._arrays import Arrays
+from hal.kernels._table import NodeInfo
 from hal.tensor import Tensor
 from hal.types import ElementType
 
@@ -136,6 +137,8 @@ class Step:
     deterministic: bool = True
     moved: Callable[[], tuple[Callable[..., Any], Mapping[str, Any]]] | None = None
     """How to compute it on the host instead, if that is possible."""
+    info: NodeInfo | None = None
+    """What was known of the node; None for the base's own operators."""
     folded: bool = False
     """It became shape arithmetic of the host program."""
     blocks: Sequence[Block] = ()

@@ -9,8 +9,9 @@ import importlib.metadata
 import re
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
+from typing import TypeVar
 
 import pluggy
 
@@ -18,16 +19,18 @@ from hal import hookspecs
 from hal.backend import Ability, BackendSpec
 from hal.errors import BrokenError, did_you_mean
 from hal.plugins._registry import Registry
-from hal.plugins._status import PluginStatus, RegisteredBackend, State
+from hal.plugins._status import PluginStatus, RegisteredBackend, RegisteredSuite, State
+from hal.suite import SuiteSpec
 
 __all__ = ["load_plugins"]
 
 _BACKEND_NAME = re.compile(r"[a-z][\w-]*")
 _DOCS = "see docs/hooks.md"
+_Spec = TypeVar("_Spec", BackendSpec, SuiteSpec)
 
 
 def load_plugins() -> Registry:
-    """Import every installed plugin and ask it for its backends.
+    """Import every installed plugin and ask it for its backends and suites.
 
     No backend is probed and no vendor SDK imported. Raises nothing for a plugin that fails: it is
     in `Registry.plugins` as broken, with the reason and the traceback.
@@ -36,6 +39,7 @@ def load_plugins() -> Registry:
     manager.add_hookspecs(hookspecs)
     plugins: list[PluginStatus] = []
     backends: dict[str, RegisteredBackend] = {}
+    suites: dict[str, RegisteredSuite] = {}
     for entry_point in sorted(
         importlib.metadata.entry_points(group=hookspecs.ENTRY_POINT_GROUP),
         key=lambda e: (_distribution(e), e.name, e.value),
@@ -48,8 +52,11 @@ def load_plugins() -> Registry:
             state=State.READY,
         )
         try:
-            status, provided = _load(manager, status)
-            _claim(backends, provided)
+            status, new_backends, new_suites = _load(manager, status)
+            _refuse_taken("backend", backends, new_backends)
+            _refuse_taken("suite", suites, new_suites)
+            backends.update((new.name, new) for new in new_backends)
+            suites.update((new.name, new) for new in new_suites)
         except BrokenError as error:
             status = dataclasses.replace(
                 status,
@@ -60,7 +67,7 @@ def load_plugins() -> Registry:
                 traceback=error.traceback,
             )
         plugins.append(status)
-    return Registry(tuple(plugins), backends)
+    return Registry(tuple(plugins), backends, suites)
 
 
 def _distribution(entry_point: importlib.metadata.EntryPoint) -> str:
@@ -69,7 +76,7 @@ def _distribution(entry_point: importlib.metadata.EntryPoint) -> str:
 
 def _load(
     manager: pluggy.PluginManager, status: PluginStatus
-) -> tuple[PluginStatus, list[RegisteredBackend]]:
+) -> tuple[PluginStatus, list[RegisteredBackend], list[RegisteredSuite]]:
     """Import, check, register and ask one plugin; raises BrokenError for whatever is wrong."""
     if ":" in status.module:
         raise BrokenError(
@@ -88,13 +95,17 @@ def _load(
         # pluggy's message names the hook, its arguments and the definition, a line each.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise BrokenError(" ".join(lines), next_step=_DOCS) from None
-    specs = _ask(manager, module, status.module)
-    provided = [
+    specs = _ask(manager, module, "hal_backends", BackendSpec, _wrong)
+    backends = [
         RegisteredBackend(spec, status.module, status.distribution, status.version)
         for spec in specs
     ]
+    suites = [
+        RegisteredSuite(spec, status.module, status.distribution)
+        for spec in _ask(manager, module, "hal_suites", SuiteSpec, _wrong_suite)
+    ]
     names = tuple(spec.name for spec in specs)
-    return dataclasses.replace(status, hooks=hooks, backends=names), provided
+    return dataclasses.replace(status, hooks=hooks, backends=names), backends, suites
 
 
 def _import(name: str) -> ModuleType:
@@ -159,45 +170,59 @@ def _attributes(function: object) -> dict[str, object]:
     return getattr(function, "__dict__", {})
 
 
-def _ask(manager: pluggy.PluginManager, module: ModuleType, name: str) -> list[BackendSpec]:
-    """What the module's hal_backends returns, checked; raises BrokenError."""
+def _ask(
+    manager: pluggy.PluginManager,
+    module: ModuleType,
+    hook: str,
+    kind: type[_Spec],
+    wrong: Callable[[_Spec], str],
+) -> list[_Spec]:
+    """What the module's implementation of a hook returns, checked; raises BrokenError."""
+    name = f"{module.__name__}.{hook}"
     # Called one by one, because one that raises must not cost the others, and pluggy drops a None.
     functions = [
-        impl.function for impl in manager.hook.hal_backends.get_hookimpls() if impl.plugin is module
+        impl.function
+        for impl in getattr(manager.hook, hook).get_hookimpls()
+        if impl.plugin is module
     ]
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            specs = [spec for function in functions for spec in _iterable(function(), name)]
+            specs = [spec for function in functions for spec in _iterable(function(), name, kind)]
     except BrokenError:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 (a plugin's failure is its state)
         raise BrokenError(
-            f"{name}.hal_backends failed: {_describe(error)}", traceback=traceback.format_exc()
+            f"{name} failed: {_describe(error)}", traceback=traceback.format_exc()
         ) from None
     for spec in specs:
-        wrong = _wrong(spec)
-        if wrong:
-            raise BrokenError(f"{name}.hal_backends: {wrong}", next_step=_DOCS)
+        reason = wrong(spec) if isinstance(spec, kind) else _wrong_type(spec, kind)
+        if reason:
+            raise BrokenError(f"{name}: {reason}", next_step=_DOCS)
     names = [spec.name for spec in specs]
     for twice in {n for n in names if names.count(n) > 1}:
-        raise BrokenError(f"{name}.hal_backends returns two backends named {twice!r}")
+        raise BrokenError(f"{name} returns two {_noun(kind)}s named {twice!r}")
     return specs
 
 
-def _iterable(result: object, name: str) -> Iterable[BackendSpec]:
+def _iterable(result: object, name: str, kind: type[_Spec]) -> Iterable[_Spec]:
     if not isinstance(result, Iterable):
         raise BrokenError(
-            f"{name}.hal_backends: expected an iterable of BackendSpec, "
-            f"got {type(result).__name__}",
+            f"{name}: expected an iterable of {kind.__name__}, got {type(result).__name__}",
             next_step=_DOCS,
         )
     return result
 
 
-def _wrong(spec: object) -> str:
+def _wrong_type(spec: object, kind: type[_Spec]) -> str:
+    return f"expected an iterable of {kind.__name__}, got an item of type {type(spec).__name__}"
+
+
+def _noun(kind: type[_Spec]) -> str:
+    return "backend" if kind is BackendSpec else "suite"
+
+
+def _wrong(spec: BackendSpec) -> str:
     """What is wrong with an item that hal_backends returned, or ""."""
-    if not isinstance(spec, BackendSpec):
-        return f"expected an iterable of BackendSpec, got an item of type {type(spec).__name__}"
     if not isinstance(spec.name, str) or not _BACKEND_NAME.fullmatch(spec.name):
         return f"backend name {spec.name!r} is not a lower-case letter and then word characters"
     if not callable(spec.factory):
@@ -214,17 +239,32 @@ def _wrong(spec: object) -> str:
     return ""
 
 
-def _claim(backends: dict[str, RegisteredBackend], provided: list[RegisteredBackend]) -> None:
-    """Register a plugin's backends, all or none of them."""
+def _wrong_suite(spec: SuiteSpec) -> str:
+    """What is wrong with an item that hal_suites returned, or ""."""
+    if not isinstance(spec.name, str) or not _BACKEND_NAME.fullmatch(spec.name):
+        return f"suite name {spec.name!r} is not a lower-case letter and then word characters"
+    for field in ("cases", "runner"):
+        if not callable(getattr(spec, field)):
+            return f"{field} of suite {spec.name!r} cannot be called"
+    if not isinstance(spec.backend, str) or not _BACKEND_NAME.fullmatch(spec.backend):
+        return f"suite {spec.name!r} is for {spec.backend!r}, which is no name of a backend"
+    return ""
+
+
+def _refuse_taken(
+    noun: str,
+    known: Mapping[str, RegisteredBackend] | Mapping[str, RegisteredSuite],
+    provided: Sequence[RegisteredBackend] | Sequence[RegisteredSuite],
+) -> None:
+    """Raises BrokenError when one of the names belongs to another plugin already."""
     for new in provided:
-        if new.name in backends:
-            first, second = backends[new.name].distribution, new.distribution
+        if new.name in known:
+            first, second = known[new.name].distribution, new.distribution
             raise BrokenError(
-                f"{first} and {second} both provide a backend named {new.name!r}; "
+                f"{first} and {second} both provide a {noun} named {new.name!r}; "
                 f"the one of {first} is used",
                 next_step=f"pip uninstall {second} (or {first})",
             )
-    backends.update((new.name, new) for new in provided)
 
 
 def _describe(error: BaseException) -> str:

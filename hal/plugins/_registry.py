@@ -21,7 +21,13 @@ from hal.errors import (
     did_you_mean,
 )
 from hal.plugins._probe import missing, probe_host
-from hal.plugins._status import BackendStatus, PluginStatus, RegisteredBackend, State
+from hal.plugins._status import (
+    BackendStatus,
+    PluginStatus,
+    RegisteredBackend,
+    RegisteredSuite,
+    State,
+)
 
 if TYPE_CHECKING:
     from hal.host import Host
@@ -42,12 +48,16 @@ class Registry:
     """
 
     def __init__(
-        self, plugins: tuple[PluginStatus, ...], backends: Mapping[str, RegisteredBackend]
+        self,
+        plugins: tuple[PluginStatus, ...],
+        backends: Mapping[str, RegisteredBackend],
+        suites: Mapping[str, RegisteredSuite] = MappingProxyType({}),
     ) -> None:
         self.plugins = plugins
         self.backends: Mapping[str, RegisteredBackend] = MappingProxyType(
             dict(sorted(backends.items()))
         )
+        self.suites: Mapping[str, RegisteredSuite] = MappingProxyType(dict(sorted(suites.items())))
         self._statuses: dict[str, BackendStatus] = {}
         self._idle: dict[str, Host] = {}
         self._in_process: dict[str, Backend] = {}

@@ -7,8 +7,9 @@ import enum
 
 from hal.backend import BackendSpec
 from hal.device import Device
+from hal.suite import SuiteSpec
 
-__all__ = ["BackendStatus", "PluginStatus", "RegisteredBackend", "State"]
+__all__ = ["BackendStatus", "PluginStatus", "RegisteredBackend", "RegisteredSuite", "State"]
 
 
 class State(str, enum.Enum):
@@ -51,6 +52,19 @@ class RegisteredBackend:
     module: str
     distribution: str
     version: str
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+
+@dataclasses.dataclass(frozen=True)
+class RegisteredSuite:
+    """A conformance suite that a plugin provides. Nothing of it has run yet."""
+
+    spec: SuiteSpec
+    module: str
+    distribution: str
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from typing import TYPE_CHECKING
 
@@ -25,10 +26,8 @@ INSTALL = "pip install torch"
 def _backend() -> Backend:
     if importlib.util.find_spec("torch") is None:
         raise AbsentError("torch is not installed", next_step=INSTALL)
-    from hal_torch._compat import import_torch
-
     try:
-        import_torch()
+        importlib.import_module("hal_torch._compat")
     except (ImportError, OSError, AttributeError) as error:
         raise UnavailableError(
             f"torch is installed, but cannot be imported: {error}",

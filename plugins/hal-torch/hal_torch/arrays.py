@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.utils.dlpack
 
 from hal.kernels import Arrays
 from hal.tensor import Tensor
@@ -69,6 +70,8 @@ DTYPES: dict[ElementType, torch.dtype] = {
 """The dtype that holds each element type; strings are no tensors."""
 
 _WIDENED = frozenset({E.INT4, E.UINT4, E.INT2, E.UINT2, E.FLOAT4E2M1, E.FLOAT6E2M3, E.FLOAT6E3M2})
+_VIEWED = frozenset(e for e in DTYPES if e.is_native and not DTYPES[e].is_complex)
+"""The types whose bytes NumPy can take from a tensor as they are."""
 _PLAIN = {dtype: e for e, dtype in DTYPES.items() if e not in _WIDENED}
 _HELD_BY: dict[torch.dtype, frozenset[ElementType]] = {
     dtype: frozenset(e for e, own in DTYPES.items() if own == dtype) for dtype in _PLAIN
@@ -134,11 +137,10 @@ class TorchArrays(Arrays):
         dtype = DTYPES[element_type]
         if not tensor.data.nbytes:
             return torch.empty(tensor.shape, dtype=dtype, device=self.device)
-        made = torch.frombuffer(tensor.data, dtype=torch.uint8)
-        if made.data_ptr() % dtype.itemsize:
-            made = made.clone()
-        made = made.view(dtype).view(tensor.shape)
-        return made if self._on_host else made.to(self.device)
+        made = torch.frombuffer(tensor.data, dtype=dtype).view(tensor.shape)
+        if not self._on_host:
+            return made.to(self.device)
+        return made.clone() if made.data_ptr() % dtype.itemsize else made
 
     def to_tensor(self, array: Any, element_type: ElementType) -> Tensor:
         if element_type is E.STRING:
@@ -148,6 +150,9 @@ class TorchArrays(Arrays):
         dtype = DTYPES[element_type]
         if not isinstance(array, torch.Tensor) or array.dtype != dtype:
             raise TypeError(f"{_described(array)}, expected {dtype}")
+        if array.device.type == "cpu" and element_type in _VIEWED and array.is_contiguous():
+            octets = array.numpy().reshape(-1).view(np.uint8)
+            return Tensor(element_type, tuple(array.shape), octets.data)
         return Tensor.from_numpy(_bits(array, element_type), element_type)
 
     def from_host(self, array: Host, element_type: ElementType, *, codes: bool = False) -> Any:
@@ -162,7 +167,7 @@ class TorchArrays(Arrays):
                 shift = 8 - element_type.bits
                 array = (array << shift).view(np.int8) >> shift
             elif not codes:
-                array = array.astype(element_type.onnx_name.startswith("u") and "u1" or "i1")
+                array = array.astype("u1" if element_type.onnx_name[0] == "u" else "i1")
         elif not element_type.is_native:
             array = np.ascontiguousarray(array).view(element_type.storage)
         return self._uploaded(array, DTYPES[element_type])
@@ -186,6 +191,20 @@ class TorchArrays(Arrays):
         if element_type in (E.INT4, E.INT2):
             return bits.view(np.int8).astype(element_type.dtype())
         return bits.view(element_type.dtype())
+
+    def from_dlpack(self, source: Any) -> Any:
+        """See `Arrays.from_dlpack`. A copy is made of what lies on another device, or is not
+        writeable, which torch does not take over."""
+        if isinstance(source, np.ndarray):
+            if source.dtype.kind in "OUT":
+                return source
+            if not source.flags.writeable:
+                source = source.copy()
+            return self._uploaded(source, torch.from_numpy(source[:0].copy()).dtype)
+        array = (
+            source if isinstance(source, torch.Tensor) else torch.utils.dlpack.from_dlpack(source)
+        )
+        return array if array.device == self.device else array.to(self.device)
 
     def shape(self, array: Any) -> tuple[int, ...]:
         return tuple(array.shape)

@@ -64,6 +64,7 @@ _VENDORS = (
 
 def torch_device(device: Device) -> torch.device:
     """The torch.device of a listed one: "torch:cuda:0" is torch.device("cuda:0")."""
+    _load_out_of_tree()  # which gives the types their names
     return torch.device(device.id.partition(":")[2])
 
 
@@ -135,7 +136,7 @@ def _attempt(name: str, item: Any, load: Callable[[Any], Any]) -> dict[str, str]
 
 
 def _devices(family: Family) -> Iterator[Device]:
-    """The devices of a family whose module is loaded; none if torch has no such devices built in."""
+    """The devices of a family whose module is loaded; none if torch is built without it."""
     runtime = _runtime(family.name)
     if runtime is None or (not family.module and not _built(family.name)):
         return

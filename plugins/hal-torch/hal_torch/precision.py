@@ -7,26 +7,32 @@ from hal.types import ElementType
 
 __all__ = ["policy"]
 
-_COMPUTE = {
-    "": (
-        "Conv ConvTranspose MatMul Gemm Einsum Attention DeformConv RNN LSTM GRU"
-    ).split(),
-    "com.microsoft": (
+
+def _keys(**names: str) -> frozenset[tuple[str, str]]:
+    domains = {"onnx": "", "microsoft": "com.microsoft"}
+    return frozenset(
+        (domains[domain], name) for domain, text in names.items() for name in text.split()
+    )
+
+
+_COMPUTE = _keys(
+    onnx="Conv ConvTranspose MatMul Gemm Einsum Attention DeformConv RNN LSTM GRU",
+    microsoft=(
         "FusedMatMul FusedGemm FusedConv TransposeMatMul Attention MultiHeadAttention "
         "GroupQueryAttention MatMulNBits"
-    ).split(),
-}
-"""Matrix products and convolutions: these are what a lower precision makes faster. PyTorch's list:
-the autocast documentation, "Ops that can autocast to float16/bfloat16"."""
-_FOLLOW = {
-    "": (
+    ),
+)
+"""Matrix products and convolutions: these are what a lower precision makes faster. The list is
+that of PyTorch's documentation of autocast, "Ops that can autocast to float16"."""
+_FOLLOW = _keys(
+    onnx=(
         "Identity Shape Size Reshape Flatten Transpose Squeeze Unsqueeze Expand Tile Concat Split "
         "Slice Gather GatherND DepthToSpace SpaceToDepth Pad Where "
         "Add Sub Mul Div Neg Abs Max Min Clip Relu LeakyRelu PRelu Sigmoid HardSigmoid HardSwish "
         "Tanh Gelu Swish Elu Selu Celu MaxPool Dropout BatchNormalization Upsample"
-    ).split(),
-    "com.microsoft": "Gelu FastGelu QuickGelu BiasGelu".split(),
-}
+    ),
+    microsoft="Gelu FastGelu QuickGelu BiasGelu",
+)
 """What moves values or takes each by itself, and so is as exact as what it is given. Everything
 else (norms, softmax, reductions, losses, powers and exponentials) stays in float32."""
 
@@ -35,10 +41,4 @@ def policy(precision: str) -> PrecisionPolicy | None:
     """The policy of an option's value; None for those that keep float32."""
     if precision not in ("bfloat16", "float16"):
         return None
-    return PrecisionPolicy(
-        ElementType.from_onnx_name(precision), frozenset(_keys(_COMPUTE)), frozenset(_keys(_FOLLOW))
-    )
-
-
-def _keys(names: dict[str, list[str]]) -> list[tuple[str, str]]:
-    return [(domain, name) for domain, found in names.items() for name in found]
+    return PrecisionPolicy(ElementType.from_onnx_name(precision), _COMPUTE, _FOLLOW)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from hal.device import Device
-from hal_torch._compat import InferenceMode, tf32_settings
+from hal_torch._compat import InferenceMode, cuda_float32
 from hal_torch.devices import torch_device
 from hal_torch.options import TorchOptions
 
@@ -28,7 +28,7 @@ def guarded(program: Program, device: Device, options: TorchOptions) -> Program:
     Raises MemoryError, naming the device, the demand and what is free, when memory runs out; the
     arrays of the failed run are let go, so that the next run finds the device as it was.
     """
-    settings = _settings(options)
+    settings = _settings(torch_device(device).type, options)
 
     def run(values: list[Any]) -> tuple[Any, ...]:
         try:
@@ -48,10 +48,11 @@ def guarded(program: Program, device: Device, options: TorchOptions) -> Program:
     return run_with_settings
 
 
-def _settings(options: TorchOptions) -> Callable[[], Any] | None:
+def _settings(device_type: str, options: TorchOptions) -> Callable[[], Any] | None:
     """What PyTorch knows only as a setting of the process, for the time of a run."""
-    if not options.threads and options.precision != "tf32":
+    if not options.threads and device_type != "cuda":
         return None
+    precision = "tf32" if options.precision == "tf32" else "ieee"
 
     @contextlib.contextmanager
     def settings() -> Iterator[None]:
@@ -59,8 +60,8 @@ def _settings(options: TorchOptions) -> Callable[[], Any] | None:
             if options.threads and torch.get_num_threads() != options.threads:
                 stack.callback(torch.set_num_threads, torch.get_num_threads())
                 torch.set_num_threads(options.threads)
-            if options.precision == "tf32":
-                stack.enter_context(tf32_settings())
+            if device_type == "cuda":
+                stack.enter_context(cuda_float32(precision))
             yield
 
     return settings

@@ -150,7 +150,6 @@ def _divide_unsigned(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     Halving the dividend makes it positive, and leaves the quotient short by one at most (Warren,
     Hacker's Delight, section 9-3); a divisor of 2^63 and more goes into anything at most once.
     """
-    a, b = torch.broadcast_tensors(a, b)
     zero = b == 0
     big = b < 0
     least = torch.iinfo(torch.int64).min

@@ -101,17 +101,14 @@ def scale_codes(x: Tensor, *, saturate: bool, round_mode: str) -> Tensor:
     standard leaves it open."""
     bits = _odd(x).view(torch.int32) & 0x7FFFFFFF
     special = bits >= 0xFF << 23
-    # The least code stands for half of float32's least normal number: a subnormal's fraction holds
-    # the same bit that a normal number implies, one place further down.
+    # The least code stands for 2^-127, half of float32's least normal number: below that one only
+    # it and the next code are near.
     subnormal = bits <= _FRACTION
-    exponent = torch.where(subnormal, (bits > 1 << 22).to(torch.int32), bits >> 23)
+    exponent = bits >> 23
     if round_mode == "up":
-        exponent = torch.where(subnormal, exponent, exponent + ((bits & _FRACTION) > 0))
+        exponent = exponent + torch.where(subnormal, bits > 1 << 22, (bits & _FRACTION) > 0)
     elif round_mode == "nearest":
-        exponent = torch.where(subnormal, bits >> 22, exponent + ((bits >> 22) & 1))
-        exponent = torch.where(subnormal & (bits > 3 << 21), 1, exponent)
-    else:
-        exponent = torch.where(subnormal, 0, exponent)
+        exponent = exponent + torch.where(subnormal, bits >= 3 << 21, (bits & 1 << 22) > 0)
     if saturate:
         exponent = torch.where(special, 0xFE, exponent.clamp(max=0xFE))
         special = bits > 0xFF << 23

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (the name that torch's users know)
+import torch.nn.functional as F
 
 from hal.errors import UnsupportedError
 from hal.kernels import KernelTable, NodeInfo
@@ -24,14 +24,15 @@ table = KernelTable()
 _HALF = (torch.float16, torch.bfloat16)
 _SELU = (1.67326319217681884765625, 1.05070102214813232421875)
 
-for _name, _versions, _function in (
+_UNARY: tuple[tuple[str, tuple[int, ...], Function], ...] = (
     ("Relu", (6, 13, 14), torch.relu),
     ("Sigmoid", (6, 13), torch.sigmoid),
     ("Tanh", (6, 13), torch.tanh),
     ("Softsign", (1, 22), F.softsign),
     ("HardSwish", (14, 22), F.hardswish),
     ("Mish", (18, 22), F.mish),
-):
+)
+for _name, _versions, _function in _UNARY:
     table.specialized(_name, *_versions)(always(_function))
 
 
@@ -77,12 +78,13 @@ def celu(node: NodeInfo) -> Function:
 
 @table.specialized("Selu", 6, 22, attributes=("alpha", "gamma"))
 def selu(node: NodeInfo) -> Function:
-    """torch's own where the parameters are the usual ones."""
+    """torch's own where the parameters are the usual ones, but not in float64: the standard's
+    default is the float32 nearest to the constant that torch has."""
     alpha, gamma = node.attributes["alpha"], node.attributes["gamma"]
     usual = all(
         math.isclose(a, b, rel_tol=1e-7) for a, b in zip((alpha, gamma), _SELU, strict=True)
     )
-    if usual:
+    if usual and node.input_types[0] != "tensor(double)":
         return F.selu
     return _once(lambda x: F.elu(x, alpha) * gamma)
 
@@ -128,6 +130,13 @@ def prelu(node: NodeInfo) -> Function:
     return _prelu
 
 
+@table.kernel("PRelu", 6)
+def prelu_by_channel(x: Tensor, slope: Tensor) -> Tensor:
+    """A slope a channel, or one for all, before the operator broadcast."""
+    channels = slope.numel() > 1 and x.dim() > 1
+    return _prelu(x, slope.reshape([-1] + [1] * (x.dim() - 2)) if channels else slope.reshape(()))
+
+
 @_once
 def _prelu(x: Tensor, slope: Tensor) -> Tensor:
     if x.dtype in SIGNED:
@@ -170,14 +179,6 @@ def _hardmax(x: Tensor, dim: int) -> Tensor:
     return torch.zeros_like(x).scatter(dim, x.argmax(dim, keepdim=True), 1.0)
 
 
-def _softmax(x: Tensor, dim: int) -> Tensor:
-    return torch.softmax(x, dim)
-
-
-def _log_softmax(x: Tensor, dim: int) -> Tensor:
-    return torch.log_softmax(x, dim)
-
-
 def _flattened(function: Function) -> Function:
     """Before version 13 all dimensions from `axis` on are one."""
 
@@ -207,11 +208,11 @@ def _along(function: Function) -> Function:
     return specialized
 
 
-for _name, _function in (
-    ("Softmax", _softmax),
-    ("LogSoftmax", _log_softmax),
+_ALONG_AN_AXIS: tuple[tuple[str, Function], ...] = (
+    ("Softmax", torch.softmax),
+    ("LogSoftmax", torch.log_softmax),
     ("Hardmax", _hardmax),
-):
+)
+for _name, _function in _ALONG_AN_AXIS:
     table.specialized(_name, 1, 11, attributes=("axis",))(_flattened(_function))
-    _plain = {"Softmax": torch.softmax, "LogSoftmax": torch.log_softmax}.get(_name, _function)
-    table.specialized(_name, 13, attributes=("axis",))(_along(_plain))
+    table.specialized(_name, 13, attributes=("axis",))(_along(_function))

@@ -10,6 +10,7 @@ import torch
 
 from hal.kernels import KernelTable, NodeInfo
 from hal_torch.kernels._integers import SIGNED, always, by_type, ordered, signed_view
+from hal_torch.kernels._legacy import ATTRIBUTES, aligned
 from hal_torch.kernels._narrow import float_values
 
 __all__ = ["table"]
@@ -20,13 +21,16 @@ Function = Callable[..., Any]
 
 table = KernelTable()
 
-for _name, _versions, _function in (
+_LOGIC: tuple[tuple[str, tuple[int, ...], Function], ...] = (
     ("And", (7,), torch.logical_and),
     ("Or", (7,), torch.logical_or),
     ("Xor", (7,), torch.logical_xor),
     ("Not", (1,), torch.logical_not),
-):
+)
+for _name, _versions, _function in _LOGIC:
     table.specialized(_name, *_versions)(always(_function))
+    if _name != "Not":
+        table.specialized(_name, 1, attributes=ATTRIBUTES)(aligned(always(_function)))
 
 
 @table.kernel("Equal", 19, types={"T": {"string"}}, host_only=True)
@@ -40,13 +44,16 @@ def _compared(function: Function, view: Function) -> Function:
 
 
 table.specialized("Equal", 7, 11, 13, 19)(by_type(torch.eq, _compared(torch.eq, signed_view)))
-for _name, _versions, _function in (
+_ORDER: tuple[tuple[str, tuple[int, ...], Function], ...] = (
     ("Greater", (7, 9, 13), torch.gt),
     ("Less", (7, 9, 13), torch.lt),
     ("GreaterOrEqual", (12, 16), torch.ge),
     ("LessOrEqual", (12, 16), torch.le),
-):
+)
+for _name, _versions, _function in _ORDER:
     table.specialized(_name, *_versions)(by_type(_function, _compared(_function, ordered)))
+for _name, _function in (("Equal", torch.eq), ("Greater", torch.gt), ("Less", torch.lt)):
+    table.specialized(_name, 1, attributes=ATTRIBUTES)(aligned(always(_function)))
 
 
 @table.specialized("IsNaN", 9, 13, 20)

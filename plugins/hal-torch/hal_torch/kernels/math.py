@@ -11,7 +11,6 @@ import torch
 
 from hal.errors import UnsupportedError
 from hal.kernels import KernelTable, NodeInfo
-from hal_torch.arrays import dtype_of
 from hal_torch.kernels._integers import (
     SIGNED,
     always,
@@ -25,6 +24,7 @@ from hal_torch.kernels._integers import (
     to_wide_float,
     widest_float,
 )
+from hal_torch.kernels._legacy import ATTRIBUTES, aligned
 
 __all__ = ["table"]
 
@@ -53,7 +53,7 @@ def _erf(x: Tensor) -> Tensor:
     return torch.erf(x.to(torch.float32)).to(x.dtype)
 
 
-for _name, _versions, _function in (
+_UNARY: tuple[tuple[str, tuple[int, ...], Function], ...] = (
     ("Ceil", (6, 13), torch.ceil),
     ("Floor", (6, 13), torch.floor),
     ("Round", (11, 22), torch.round),  # halves to even, as the standard wants
@@ -76,18 +76,23 @@ for _name, _versions, _function in (
     ("Erf", (13,), torch.erf),
     ("Erf", (9,), _erf),
     ("Sign", (9, 13), _sign),
-):
+)
+for _name, _versions, _function in _UNARY:
     table.specialized(_name, *_versions)(always(_function))
 
 table.specialized("Abs", 6, 13)(
     by_type(torch.abs, lambda x: x if x.dtype in SIGNED else torch.abs(x))
 )
-for _name, _versions, _function in (
+_MODULAR: tuple[tuple[str, tuple[int, ...], Function], ...] = (
     ("Add", (7, 13, 14), torch.add),
     ("Sub", (7, 13, 14), torch.sub),
     ("Mul", (7, 13, 14), torch.mul),
-):
+)
+for _name, _versions, _function in _MODULAR:
     table.specialized(_name, *_versions)(by_type(_function, modular(_function)))
+    table.specialized(_name, 6, attributes=ATTRIBUTES)(
+        aligned(by_type(_function, modular(_function)))
+    )
 
 
 @table.specialized("Div", 7, 13, 14)
@@ -149,6 +154,10 @@ def pow_(node: NodeInfo) -> Function:
     return _power
 
 
+table.specialized("Div", 6, attributes=ATTRIBUTES)(aligned(div))
+table.specialized("Pow", 1, attributes=ATTRIBUTES)(aligned(pow_))
+
+
 def _power(x: Tensor, y: Tensor) -> Tensor:
     if x.dtype.is_floating_point:
         if y.dtype in _HALF or y.dtype == torch.float32 or y.dtype.itemsize < 4:
@@ -158,12 +167,12 @@ def _power(x: Tensor, y: Tensor) -> Tensor:
         return torch.pow(x.to(compute), y.to(compute)).to(x.dtype)
     if y.dtype.is_floating_point:
         return torch.pow(to_wide_float(x), to_wide_float(y)).to(x.dtype)
-    # uint64 exponents of 2^63 and more would look negative; no base but -1, 0 and 1 has such a
-    # power, and for these an even exponent may stand for an even one.
-    whole = y.to(torch.int64) if y.dtype != torch.uint64 else y.view(torch.int64)
     if y.dtype == torch.uint64:
-        whole = torch.where(whole < 0, (whole & 1) + (1 << 62), whole)
-    return torch.pow(x.to(torch.int64), whole).to(x.dtype)
+        # 2^63 and more would look negative. Without the highest bit the power is the same modulo
+        # 2^64 for every base: 2^63 is a multiple of the order of each odd number.
+        y = y.view(torch.int64)
+        y = torch.where(y < 0, y ^ torch.iinfo(torch.int64).min | 1 << 62, y)
+    return torch.pow(x.to(torch.int64), y.to(torch.int64)).to(x.dtype)
 
 
 def _extremum(function: Function) -> Function:
@@ -222,7 +231,7 @@ def clip(node: NodeInfo) -> Function:
     """Where the bounds cross, everything is `max`."""
     bounds = [*node.input_types[1:], "", ""][:2]
     constants = [*node.constants[1:], None, None][:2]
-    known = all(c is not None or not t for c, t in zip(constants, bounds))
+    known = all(c is not None or not t for c, t in zip(constants, bounds, strict=True))
     if not node.input_types[0] or node.input_types[0] in ("tensor(uint16)", "tensor(uint32)"):
         known = False
     if known and node.input_types[0] != "tensor(uint64)":
@@ -258,20 +267,21 @@ def _shift_right(x: Tensor, amount: Tensor) -> Tensor:
         return torch.bitwise_right_shift(x, amount)
     if x.dtype != torch.uint64:
         return (x.to(torch.int64) >> amount.to(torch.int64)).to(x.dtype)
-    bits, by = torch.broadcast_tensors(x.view(torch.int64), amount.view(torch.int64))
-    inside = (by > 0) & (by < 64)
-    by = torch.where(inside, by, 1)
+    bits, given = x.view(torch.int64), amount.view(torch.int64)
+    inside = (given > 0) & (given < 64)
+    by = torch.where(inside, given, 1)
     found = (bits >> by) & (torch.iinfo(torch.int64).max >> (by - 1))
-    found = torch.where(inside, found, torch.where(amount.view(torch.int64) == 0, bits, 0))
+    found = torch.where(inside, found, torch.where(given == 0, bits, 0))
     return found.view(torch.uint64)
 
 
-for _name, _function in (
+_BITWISE: tuple[tuple[str, Function], ...] = (
     ("BitwiseAnd", torch.bitwise_and),
     ("BitwiseOr", torch.bitwise_or),
     ("BitwiseXor", torch.bitwise_xor),
     ("BitwiseNot", torch.bitwise_not),
-):
+)
+for _name, _function in _BITWISE:
     table.specialized(_name, 18)(by_type(_function, modular(_function)))
 
 
@@ -286,7 +296,7 @@ def _cumulative(function: Function, neutral: int) -> Function:
             values = torch.cat([first, values.narrow(dim, 0, values.shape[dim] - 1)], dim)
         # A sum of float16 is kept in float32 on the way, and rounded once an element.
         dtype = torch.float32 if values.dtype in _HALF else values.dtype
-        found = function(values, dim, dtype=dtype)
+        found: Tensor = function(values, dim, dtype=dtype)
         if reverse:
             found = found.flip(dim)
         return found.view(x.dtype) if x.dtype in SIGNED else found.to(x.dtype)

@@ -115,7 +115,9 @@ def _product(x: Tensor, dims: Dims, keep: bool) -> Tensor:
     at = sorted(dim % rank for dim in dims) if rank else []
     bits = x.view(SIGNED[x.dtype]) if x.dtype in SIGNED else x
     kept = [dim for dim in range(rank) if dim not in at]
-    flat = bits.permute(*kept, *at).reshape([x.shape[dim] for dim in kept] + [-1 if x.numel() else 0])
+    flat = bits.permute(*kept, *at).reshape(
+        [x.shape[dim] for dim in kept] + [-1 if x.numel() else 0]
+    )
     if not x.numel():
         count = 1
         for dim in at:
@@ -157,14 +159,10 @@ _REDUCTIONS = (
     _Reduction("ReduceMax", (1, 11, 12, 13), (18, 20), _extreme(torch.amax, 1), lambda x: x),
     _Reduction("ReduceMin", (1, 11, 12, 13), (18, 20), _extreme(torch.amin, -1), lambda x: x),
     _Reduction("ReduceProd", (1, 11, 13), (18,), _product, lambda x: x),
-    _Reduction(
-        "ReduceL1", (1, 11, 13), (18,), lambda x, d, k: _sum(_absolute(x), d, k), _absolute
-    ),
+    _Reduction("ReduceL1", (1, 11, 13), (18,), lambda x, d, k: _sum(_absolute(x), d, k), _absolute),
     _Reduction("ReduceL2", (1, 11, 13), (18,), _in_wide(_norm), _absolute),
     _Reduction("ReduceSumSquare", (1, 11, 13), (18,), _sum_square, _square),
-    _Reduction(
-        "ReduceLogSum", (1, 11, 13), (18, 28), _in_wide(_log_sum), _each_in_wide(torch.log)
-    ),
+    _Reduction("ReduceLogSum", (1, 11, 13), (18, 28), _in_wide(_log_sum), _each_in_wide(torch.log)),
     _Reduction("ReduceLogSumExp", (1, 11, 13), (18, 28), _in_wide(torch.logsumexp), lambda x: x),
 )
 
@@ -213,9 +211,9 @@ def _register(operator: _Reduction) -> None:
 
         return run
 
-    table.specialized(
-        operator.op_type, *operator.by_attribute, attributes=("axes", "keepdims")
-    )(by_attribute)
+    table.specialized(operator.op_type, *operator.by_attribute, attributes=("axes", "keepdims"))(
+        by_attribute
+    )
     table.specialized(
         operator.op_type,
         *operator.by_input,

@@ -1,4 +1,4 @@
-"""A PyTorch device made of Python alone, named `paper`: what a vendor's out-of-tree device is to us.
+"""A PyTorch device made of Python alone, `paper`: what an out-of-tree device of a vendor is to us.
 
 It is registered on the PrivateUse1 key, as torch_npu and its kin are. Its tensors have no memory of
 their own that torch could touch: the bytes of a storage lie in a CPU storage kept beside it, and a
@@ -49,6 +49,31 @@ def _host(tensor: torch.Tensor) -> torch.Tensor:
     return torch._neg_view(plain) if tensor.is_neg() else plain
 
 
+def _storage(plain: torch.Tensor) -> torch.UntypedStorage:
+    """A storage of the device over the bytes of a CPU tensor's."""
+    size = plain.untyped_storage().nbytes()
+    storage = torch.Tensor._make_wrapper_subclass(
+        _Sized, [size], dtype=torch.uint8, device=f"{NAME}:0", storage_size=size
+    ).untyped_storage()
+    storage._bytes = plain.untyped_storage()
+    return storage
+
+
+def _place(ours: torch.Tensor, storage: torch.UntypedStorage, plain: torch.Tensor) -> None:
+    # The CPU's kernel of set_ touches no memory, so it serves any device.
+    torch.ops.aten.set_.source_Storage_storage_offset.redispatch(
+        _CPU, ours, storage, plain.storage_offset(), plain.size(), plain.stride()
+    )
+
+
+def _follow(ours: torch.Tensor, plain: torch.Tensor) -> None:
+    """Give the device's tensor the layout that an operator has given to its CPU tensor."""
+    storage = ours.untyped_storage()
+    grown = storage.nbytes() != plain.untyped_storage().nbytes()
+    if grown or ours.shape != plain.shape or ours.stride() != plain.stride():
+        _place(ours, _storage(plain) if grown else storage, plain)
+
+
 def _device(
     plain: torch.Tensor, owners: dict[int, torch.Tensor], same: dict[int, torch.Tensor]
 ) -> torch.Tensor:
@@ -56,18 +81,11 @@ def _device(
     if id(plain) in same:
         return same[id(plain)]
     owner = owners.get(plain.untyped_storage()._cdata)
-    if owner is None:
-        size = plain.untyped_storage().nbytes()
-        storage = torch.Tensor._make_wrapper_subclass(
-            _Sized, [size], dtype=torch.uint8, device=f"{NAME}:0", storage_size=size
-        ).untyped_storage()
-        storage._bytes = plain.untyped_storage()
-    else:
-        storage = owner.untyped_storage()
-    made = torch._C._acc.create_empty_tensor([0], plain.dtype)
-    made = torch.ops.aten.set_.source_Storage_storage_offset.redispatch(
-        _CPU, made, storage, plain.storage_offset(), plain.size(), plain.stride()
-    )
+    storage = _storage(plain) if owner is None else owner.untyped_storage()
+    inference = torch.is_inference_mode_enabled() if owner is None else owner.is_inference()
+    with torch.inference_mode(inference):  # a view of a tensor is as that tensor is
+        made = torch._C._acc.create_empty_tensor([0], plain.dtype)
+        _place(made, storage, plain)
     made.__class__ = PaperTensor
     if plain.is_conj():
         torch._C._set_conj(made, True)
@@ -78,6 +96,20 @@ def _device(
 
 def _is_ours(item: Any) -> bool:
     return isinstance(item, torch.Tensor) and item.device.type == NAME
+
+
+def _with_tensors(operator: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments with a tensor for each number where one is declared: a 0-d tensor that stands
+    for a Python number arrives here as that number."""
+    dtypes = [a.dtype for a in args if isinstance(a, torch.Tensor)]
+    found = list(args)
+    for index, (declared, given) in enumerate(zip(operator._schema.arguments, args, strict=False)):
+        if str(declared.type) == "Tensor" and isinstance(given, (bool, int, float, complex)):
+            plain = torch.tensor(given)
+            whole = isinstance(given, int) and not isinstance(given, bool)
+            fits = whole and dtypes and not dtypes[0].is_floating_point and dtypes[0] != torch.bool
+            found[index] = plain.to(dtypes[0]) if fits else plain
+    return tuple(found)
 
 
 def _fallback(operator: Any, *args: Any, **kwargs: Any) -> Any:
@@ -102,9 +134,12 @@ def _fallback(operator: Any, *args: Any, **kwargs: Any) -> Any:
     keep: list[torch.Tensor] = []
     with torch.utils._mode_utils.no_dispatch():
         args, kwargs = tree_map(lower, args), tree_map(lower, kwargs)
+        args = _with_tensors(operator, args)
         found = operator(*args, **kwargs)
         if to_cpu:
             return found
+        for plain in keep:  # an `out=` argument may have been given another shape
+            _follow(same[id(plain)], plain)
         return tree_map(
             lambda x: _device(x, owners, same) if isinstance(x, torch.Tensor) else x, found
         )

@@ -1,0 +1,95 @@
+"""`mode="compile"`: the program traced to a graph of PyTorch's operators, and made into code.
+
+A trace runs the program once over tensors without values, one set of input shapes at a time, so
+that the shape arithmetic is done and gone before TorchInductor sees the graph; the weights become
+constants that it may lay out anew. What the values decide (NonZero, a Loop's condition, strings)
+cannot be traced, and such a program runs as in eager mode.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+
+__all__ = ["LIMIT", "CompiledProgram"]
+
+Program = Callable[[list[Any]], tuple[Any, ...]]
+_log = logging.getLogger(__name__)
+
+LIMIT = 16
+"""Sets of input shapes that a program is compiled for; further ones run as in eager mode."""
+
+
+class CompiledProgram:
+    """A program that is compiled for each set of input shapes, when they are first met."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._compiled: dict[Hashable, Program] = {}
+        self._lock = threading.Lock()
+        self.reason = ""
+        """Why the program runs as in eager mode, if it does."""
+
+    def __call__(self, values: list[Any]) -> tuple[Any, ...]:
+        if self.reason:
+            return self._program(values)
+        key = tuple([_key(v) for v in values])
+        found = self._compiled.get(key)
+        if found is None:
+            found = self._compile(key, values)
+        return found(values)
+
+    def _compile(self, key: Hashable, values: list[Any]) -> Program:
+        with self._lock:
+            if key in self._compiled:
+                return self._compiled[key]
+            if len(self._compiled) >= LIMIT:
+                return self._program
+            graph = self._traced(values)
+            if graph is None:
+                return self._program
+            self._compiled[key] = _inductor(graph)
+            return self._compiled[key]
+
+    def _traced(self, values: list[Any]) -> torch.fx.GraphModule | None:
+        if not all(v is None or isinstance(v, torch.Tensor) for v in values):
+            self.reason = "it takes sequences, maps or strings"
+        else:
+            try:
+                # Constants are real tensors, and stay so: they are what is frozen.
+                trace = make_fx(
+                    lambda *xs: self._program(list(xs)),
+                    tracing_mode="fake",
+                    _allow_non_fake_inputs=True,
+                )
+                with torch.inference_mode(False), torch.no_grad():
+                    graph = trace(*(_plain(v) for v in values))
+                outputs: Any = graph.graph.output_node().args[0]
+                if all(isinstance(o, torch.fx.Node) for o in outputs):
+                    return graph
+                self.reason = "it gives sequences, strings or constants"
+            except Exception as error:  # noqa: BLE001 (a trace fails in as many ways as kernels do)
+                self.reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        _log.warning("mode 'compile' runs this model as in eager mode: %s", self.reason)
+        return None
+
+
+def _inductor(graph: torch.fx.GraphModule) -> Program:
+    compiled = torch.compile(graph, dynamic=False, fullgraph=True, options={"freezing": True})
+    return lambda values: tuple(compiled(*values))
+
+
+def _key(value: Any) -> Hashable:
+    if isinstance(value, torch.Tensor):
+        return (value.shape, value.dtype, value.stride())
+    return None  # absent: sequences, maps and strings are not compiled for
+
+
+def _plain(value: Any) -> Any:
+    """A tensor that a trace may take: not one of inference mode."""
+    return value.clone() if isinstance(value, torch.Tensor) and value.is_inference() else value

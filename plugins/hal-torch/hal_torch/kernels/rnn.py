@@ -1,0 +1,226 @@
+"""RNN, GRU and LSTM: torch's fused operators where they do the same, else step by step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from hal.errors import UnsupportedError
+from hal.kernels import KernelTable, NodeInfo
+from hal_torch.kernels._steps import Cell, Weights, activations, run_direction
+from hal_torch.kernels._window import widened
+
+__all__ = ["table"]
+
+Tensor = torch.Tensor
+Kernel = Callable[..., Any]
+table = KernelTable()
+
+_GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+_DEFAULT = {
+    "RNN": ("Tanh",),
+    "GRU": ("Sigmoid", "Tanh"),
+    "LSTM": ("Sigmoid", "Tanh", "Tanh"),
+}
+# torch's order of gates, by ONNX's: r z n of z r h, and i f g o of i o f c.
+_ORDER = {"RNN": (0,), "GRU": (1, 0, 2), "LSTM": (0, 2, 3, 1)}
+_DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+_ATTRIBUTES = (
+    "activation_alpha",
+    "activation_beta",
+    "activations",
+    "clip",
+    "direction",
+    "hidden_size",
+    "layout",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Layer:
+    """A node's attributes, checked."""
+
+    kind: str
+    backward: tuple[bool, ...]
+    cells: tuple[Cell, ...]
+    fused: Callable[..., Any] | None
+    """torch's operator, if it computes these cells."""
+    batch_first: bool
+
+    @classmethod
+    def of(cls, node: NodeInfo) -> _Layer:
+        """Raises UnsupportedError for attributes that the standard does not know."""
+        kind, given = node.op_type, node.attributes
+        direction = given["direction"].lower()
+        if direction not in _DIRECTIONS:
+            raise UnsupportedError(f"direction is {direction!r}")
+        backward = _DIRECTIONS[direction]
+        each = len(_DEFAULT[kind])
+        # The standard's own default for RNN names two, whatever the direction.
+        names = tuple(given.get("activations") or ()) or _DEFAULT[kind] * len(backward)
+        if len(names) < each * len(backward):
+            raise UnsupportedError(f"{each * len(backward)} activations expected, got {len(names)}")
+        names = names[: each * len(backward)]
+        functions = activations(
+            names, given.get("activation_alpha") or (), given.get("activation_beta") or ()
+        )
+        clip = given.get("clip")
+        linear = bool(given.get("linear_before_reset", 0))
+        coupled = bool(given.get("input_forget", 0))
+        cells = tuple(
+            Cell(kind, functions[at : at + each], clip, coupled, linear)
+            for at in range(0, len(functions), each)
+        )
+        fused = None
+        if not clip and not coupled:
+            fused = _fused(kind, [name.lower() for name in names], linear)
+        return cls(kind, backward, cells, fused, bool(given.get("layout", 0)))
+
+
+def _fused(kind: str, names: Sequence[str], linear: bool) -> Callable[..., Any] | None:
+    expected = [name.lower() for name in _DEFAULT[kind]]
+    is_default = list(names) == expected * (len(names) // len(expected))
+    if kind == "RNN":
+        if is_default:
+            return torch.rnn_tanh
+        return torch.rnn_relu if set(names) == {"relu"} else None
+    if not is_default:
+        return None
+    if kind == "LSTM":
+        return torch.lstm
+    return torch.gru if linear else None
+
+
+@table.specialized("RNN", 7, 14, 22, host=(4,), attributes=_ATTRIBUTES)
+@table.specialized("GRU", 7, 14, 22, host=(4,), attributes=(*_ATTRIBUTES, "linear_before_reset"))
+@table.specialized("LSTM", 7, 14, 22, host=(4,), attributes=(*_ATTRIBUTES, "input_forget"))
+def recurrent(node: NodeInfo) -> Kernel:
+    """float16 and bfloat16 are computed in float32, and rounded once."""
+    layer = _Layer.of(node)
+    given = (*node.constants, *(None,) * 8)
+    absent = (*(not type_ for type_ in node.input_types), *(True,) * 8)
+    ready = all(given[i] is not None or absent[i] for i in (1, 2, 3))
+    constant = _fused_weights(layer, *given[1:4]) if layer.fused and ready else None
+
+    def run(
+        x: Tensor,
+        w: Tensor,
+        r: Tensor,
+        b: Tensor | None = None,
+        sequence_lens: Any = None,
+        initial_h: Tensor | None = None,
+        initial_c: Tensor | None = None,
+        p: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        dtype = x.dtype
+        x = widened(x)
+        if layer.batch_first:
+            x = x.transpose(0, 1)
+        h = _initial(initial_h, layer, x, r.shape[-1])
+        c = _initial(initial_c, layer, x, r.shape[-1]) if layer.kind == "LSTM" else None
+        lengths = _lengths(sequence_lens, x)
+        if layer.fused is not None and lengths is None and p is None and x.numel():
+            weights = constant or _fused_weights(layer, w, r, b)
+            y, h, c = _run_fused(layer, weights, x, h, c)
+        else:
+            y, h, c = _run_steps(layer, (w, r, b, p), x, h, c, lengths)
+        if layer.batch_first:
+            y = y.permute(2, 0, 1, 3)
+            h = h.transpose(0, 1)
+            c = None if c is None else c.transpose(0, 1)
+        outputs = (y, h) if c is None else (y, h, c)
+        return tuple(o.to(dtype) for o in outputs)
+
+    return run
+
+
+def _initial(given: Tensor | None, layer: _Layer, x: Tensor, size: int) -> Tensor:
+    """A state before the first step: (directions, batch, hidden)."""
+    if given is None:
+        return x.new_zeros((len(layer.backward), x.shape[1], size))
+    given = widened(given)
+    return given.transpose(0, 1).contiguous() if layer.batch_first else given
+
+
+def _lengths(given: Any, x: Tensor) -> Tensor | None:
+    """Sequence lengths on the device; None where every sequence has all steps."""
+    if given is None or bool(np.all(np.asarray(given) >= x.shape[0])):
+        return None
+    return torch.from_numpy(np.asarray(given, dtype=np.int64)).to(x.device)
+
+
+def _fused_weights(
+    layer: _Layer, w: Tensor, r: Tensor, b: Tensor | None
+) -> tuple[list[Tensor], bool]:
+    """The weights in torch's order, and whether there are biases."""
+    order = _ORDER[layer.kind]
+
+    def arranged(t: Tensor) -> Tensor:
+        parts = widened(t).chunk(len(order))
+        return torch.cat([parts[i] for i in order]) if len(order) > 1 else parts[0].contiguous()
+
+    found: list[Tensor] = []
+    for direction in range(len(layer.backward)):
+        found += [arranged(w[direction]), arranged(r[direction])]
+        if b is not None:
+            found += [arranged(half) for half in b[direction].chunk(2)]
+    return found, b is not None
+
+
+def _run_fused(
+    layer: _Layer,
+    weights: tuple[list[Tensor], bool],
+    x: Tensor,
+    h: Tensor,
+    c: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """By torch, which has forward and both directions; backward alone is forward of the turned."""
+    parameters, has_biases = weights
+    only_backward = layer.backward == (True,)
+    if only_backward:
+        x = x.flip(0)
+    state = h if c is None else (h, c)
+    both = len(layer.backward) > 1
+    made = _call(layer.fused, x, state, parameters, has_biases, both)
+    y = made[0].reshape(*x.shape[:2], len(layer.backward), -1).transpose(1, 2)
+    if only_backward:
+        y = y.flip(0)
+    return y, made[1], None if c is None else made[2]
+
+
+def _call(
+    fused: Callable[..., Any] | None,
+    x: Tensor,
+    state: Any,
+    parameters: list[Tensor],
+    has_biases: bool,
+    both: bool,
+) -> Any:
+    if fused is None:
+        raise UnsupportedError("torch has no such recurrent operator")
+    return fused(x, state, parameters, has_biases, 1, 0.0, False, both, False)
+
+
+def _run_steps(
+    layer: _Layer,
+    given: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
+    x: Tensor,
+    h: Tensor,
+    c: Tensor | None,
+    lengths: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    made = []
+    for i, (cell, backward) in enumerate(zip(layer.cells, layer.backward, strict=True)):
+        w, r, b, p = (None if t is None else widened(t[i]) for t in given)
+        weights = Weights(w, r, b, p)
+        cell_state = None if c is None else c[i]
+        made.append(run_direction(cell, weights, x, h[i], cell_state, lengths, backward))
+    y = torch.stack([m[0] for m in made], dim=1)
+    states = torch.stack([m[1] for m in made])
+    if c is None:
+        return y, states, None
+    return y, states, torch.stack([m[2] for m in made])

@@ -1,0 +1,94 @@
+"""ai.onnx.preview.training: one step of an optimizer over any number of tensors.
+
+`Gradient` has no row: it differentiates a part of the graph around it, which a kernel does not see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from hal.kernels import KernelTable
+
+__all__ = ["table"]
+
+table = KernelTable()
+DOMAIN = "ai.onnx.preview.training"
+Tensor = torch.Tensor
+
+
+def _each(
+    step: Callable[..., tuple[Tensor, ...]], given: tuple[Tensor, ...], kinds: int
+) -> tuple[Tensor, ...]:
+    """`step` over tensor i of each of the `kinds` equal groups; outputs grouped the same way."""
+    count = len(given) // kinds
+    if count * kinds != len(given):
+        raise ValueError(f"{len(given)} tensors are not {kinds} groups of one length")
+    steps = [step(*given[i::count]) for i in range(count)]
+    return tuple(made for group in zip(*steps, strict=True) for made in group)
+
+
+@table.kernel("Adagrad", 1, domain=DOMAIN)
+def adagrad(
+    r: Tensor,
+    t: Tensor,
+    *given: Tensor,
+    decay_factor: float = 0.0,
+    epsilon: float = 0.0,
+    norm_coefficient: float = 0.0,
+) -> tuple[Tensor, ...]:
+    def step(x: Tensor, g: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+        g = norm_coefficient * x + g
+        h = h + g * g
+        rate = r / (1 + t * decay_factor)
+        return (x - rate * g / (h.sqrt() + epsilon)).to(x.dtype), h
+
+    return _each(step, given, 3)
+
+
+@table.kernel("Adam", 1, domain=DOMAIN)
+def adam(
+    r: Tensor,
+    t: Tensor,
+    *given: Tensor,
+    alpha: float = 0.9,
+    beta: float = 0.999,
+    epsilon: float = 0.0,
+    norm_coefficient: float = 0.0,
+    norm_coefficient_post: float = 0.0,
+) -> tuple[Tensor, ...]:
+    wide = t.to(torch.float32)
+    corrected = r * torch.sqrt(1 - beta**wide) / (1 - alpha**wide)
+    rate = torch.where(t > 0, corrected, r)
+
+    def step(x: Tensor, g: Tensor, v: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+        g = norm_coefficient * x + g
+        v = alpha * v + (1 - alpha) * g
+        h = beta * h + (1 - beta) * (g * g)
+        new = x - rate * (v / (h.sqrt() + epsilon))
+        return ((1 - norm_coefficient_post) * new).to(x.dtype), v, h
+
+    return _each(step, given, 4)
+
+
+@table.kernel("Momentum", 1, domain=DOMAIN)
+def momentum(
+    r: Tensor,
+    t: Tensor,
+    *given: Tensor,
+    alpha: float,
+    beta: float,
+    mode: str,
+    norm_coefficient: float,
+) -> tuple[Tensor, ...]:
+    if mode not in ("standard", "nesterov"):
+        raise ValueError(f"mode {mode!r} is none of standard, nesterov")
+
+    def step(x: Tensor, g: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+        g = norm_coefficient * x + g
+        v = alpha * v + torch.where(t > 0, g * beta, g)
+        moved = g + alpha * v if mode == "nesterov" else v
+        return (x - r * moved).to(x.dtype), v
+
+    return _each(step, given, 3)
