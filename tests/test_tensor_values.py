@@ -132,10 +132,12 @@ def test_numpy_memory_is_shared_both_ways() -> None:
     assert tensor.numpy()[0, 0] == 9
 
 
-@pytest.mark.parametrize("kind", list(ElementType), ids=lambda t: t.onnx_name)
+@pytest.mark.parametrize(
+    "kind",
+    [t for t in ElementType if t is not ElementType.STRING],  # strings are decoded each time
+    ids=lambda t: t.onnx_name,
+)
 def test_views_are_read_only(kind: ElementType) -> None:
-    if kind is ElementType.STRING:
-        pytest.skip("strings are decoded anew each time: nothing is shared")
     tensor = Tensor(kind, (8,), memoryview(bytearray(kind.nbytes(8))))
     for view in (tensor.bits(), tensor.numpy()):
         assert not view.flags.writeable

@@ -14,6 +14,7 @@ __all__ = [
     "ContractInfo",
     "DeviceReport",
     "Environment",
+    "GroupScore",
     "Headline",
     "Limits",
     "OperatorSummary",
@@ -81,12 +82,23 @@ class Headline:
 
 
 @dataclasses.dataclass(frozen=True)
+class GroupScore:
+    """The scores over a part of a suite that the suite names, e.g. "backward" or a family of
+    operators."""
+
+    name: str
+    cases: Score
+    operators_any: Score
+    operators_all: Score
+
+
+@dataclasses.dataclass(frozen=True)
 class Scores:
     """The scores of a complete run.
 
     `grades` counts the passed cases by grade of placement evidence, every grade present; the
     `declared` ones rest on the plugin's word alone. `disputed` names the cases that were left out
-    of every denominator.
+    of every denominator. `groups` are the scores that the suite asks for beside these.
     """
 
     cases: Score
@@ -96,6 +108,7 @@ class Scores:
     grades: Mapping[str, int]
     headline: Headline | None = None
     disputed: tuple[str, ...] = ()
+    groups: tuple[GroupScore, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,12 +12,14 @@ from typing import Literal, Protocol
 
 from hal import Model, Value
 from hal.errors import UsageError, did_you_mean
+from hal.plugins import RegisteredSuite
 
 __all__ = [
     "SUITES",
     "Case",
     "CaseFacts",
     "DataSet",
+    "HostedCase",
     "Judge",
     "Suite",
     "load_suite",
@@ -72,6 +74,14 @@ class Case(CaseFacts):
     data_sets: tuple[DataSet, ...]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HostedCase(CaseFacts):
+    """A case that the plugin `module` runs and judges itself, in a backend's host process. Of the
+    facts, those of a model (nodes, opset, tolerance) are empty."""
+
+    module: str
+
+
 class Suite(Protocol):
     """A source of cases. Facts are cheap; a case's model and tensors are read by `load`."""
 
@@ -95,22 +105,33 @@ class Suite(Protocol):
         """The facts of one case. Raises UsageError if there is no such case."""
         ...
 
-    def load(self, case_id: str) -> Case:
+    def load(self, case_id: str) -> Case | HostedCase:
         """One case whole. May be called from several threads. Raises UsageError if there is no such
         case."""
         ...
 
 
-SUITES: Mapping[str, str] = MappingProxyType({"onnx": "hal_conformance.suite_onnx:load_onnx_suite"})
+SUITES: Mapping[str, str] = MappingProxyType(
+    {
+        "onnx": "hal_conformance.suite_onnx:load_onnx_suite",
+        "contract": "hal_conformance.contract.suite:load_contract_suite",
+    }
+)
 """The import string of each suite's loader, a function without arguments, by name."""
 
 
-def load_suite(name: str) -> Suite:
-    """The suite of that name. Raises UsageError if there is none."""
+def load_suite(name: str, plugins: Mapping[str, RegisteredSuite] = MappingProxyType({})) -> Suite:
+    """The suite of that name: one of SUITES, or one that a plugin provides. Raises UsageError if
+    there is none, AbsentError if something that it needs is not installed."""
+    if name not in SUITES and name in plugins:
+        from hal_conformance.suite_plugin import PluginSuite
+
+        return PluginSuite(plugins[name])
     if name not in SUITES:
+        known = [*SUITES, *plugins]
         raise UsageError(
-            f"there is no suite {name!r}.{did_you_mean(name, SUITES)}",
-            next_step=f"choose one of: {', '.join(SUITES)}",
+            f"there is no suite {name!r}.{did_you_mean(name, known)}",
+            next_step=f"choose one of: {', '.join(known)}",
         )
     module, _, function = SUITES[name].partition(":")
     suite: Suite = getattr(importlib.import_module(module), function)()

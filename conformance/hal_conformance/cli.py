@@ -28,6 +28,10 @@ __all__ = ["conformance"]
 _INTERRUPTED = 130
 
 
+def _complete_suite() -> list[str]:
+    return [*SUITES, *load_plugins().suites]
+
+
 def conformance(
     device: Annotated[
         list[str] | None,
@@ -42,7 +46,7 @@ def conformance(
         bool, typer.Option("--all", help="Take devices that are declared slow too.")
     ] = False,
     suite: Annotated[
-        str, typer.Option(help="The source of cases.", autocompletion=lambda: list(SUITES))
+        str, typer.Option(help="The source of cases.", autocompletion=_complete_suite)
     ] = "onnx",
     profile: Annotated[
         str,
@@ -94,7 +98,7 @@ def conformance(
         ),
     ] = None,
 ) -> None:
-    """Measure what share of ONNX each device runs correctly, and where it ran.
+    """Measure what share of ONNX, or of another suite, each device runs correctly, and where.
 
     Every case runs in a host process, so a crash or a hang costs one case.
 
@@ -111,24 +115,27 @@ def conformance(
       hal conformance -d openvino:cpu -k softmax -k 'onnx/node/test_cast_*'
 
       hal conformance -d ort:cpu --profile vision --fail-under cells=90
+
+      hal conformance -d torch:cpu --suite torch
     """
     gates = [Gate.parse(text) for text in fail_under or ()]
     for path in (json_file, junit_file, expectations_file):
         if path is not None:
             check_writable(path)
     patterns = pattern or []
-    plan = Plan.make(
-        Selection(suite, profile, " ".join(patterns)),
-        patterns,
-        Limits(timeout, round(memory * 2**30), jobs),
-        _options(option or ()),
-        resume=resume,
-    )
     terminal = Terminal(console(), stderr_console())
     reports: list[DeviceReport] = []
     with load_plugins() as registry:
+        plan = Plan.make(
+            registry,
+            Selection(suite, profile, " ".join(patterns)),
+            patterns,
+            Limits(timeout, round(memory * 2**30), jobs),
+            _options(option or ()),
+            resume=resume,
+        )
         with terminal.status("asking the backends for their devices"):
-            devices, not_ready = choose_devices(registry, device or (), slow=everything)
+            devices, not_ready = choose_devices(registry, device or (), plan.suite, slow=everything)
         for status in not_ready:
             terminal.note(f"{status.name} is {status.state.value}: {status.reason}")
         for report in measure(registry, devices, plan, terminal.progress):

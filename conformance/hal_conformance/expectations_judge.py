@@ -48,9 +48,10 @@ def judge(
     device: Device,
     *,
     suite_cases: Collection[str],
+    suites: Collection[str] = (),
 ) -> Judgement:
     """Judge one device's results. `suite_cases` are the ids of all cases of the suites that ran,
-    selected or not.
+    selected or not; `suites` names those that exist beside HAL's own.
 
     A line is stale when every case of the suite that it matches has run and passes. That a pattern
     matches nothing counts only when all of `suite_cases` have run. Without a file (None) nothing is
@@ -58,7 +59,7 @@ def judge(
     """
     if expectations is None:
         return Judgement(tuple(results), ())
-    return _Judge(expectations, results, device, frozenset(suite_cases)).judge()
+    return _Judge(expectations, results, device, frozenset(suite_cases), suites).judge()
 
 
 class _Judge:
@@ -68,12 +69,14 @@ class _Judge:
         results: Sequence[CaseResult],
         device: Device,
         suite_cases: frozenset[str],
+        suites: Collection[str],
     ) -> None:
         self.expectations, self.results = expectations, results
         self.device, self.suite_cases = device, suite_cases
         self.ran = {r.id: r for r in results if r.outcome not in _NO_VERDICT}
         run_or_disputed = {r.id for r in results if r.outcome is not Outcome.NOT_RUN}
         self.unknown = suite_cases - run_or_disputed
+        self.known_suites = {*SUITES, *suites}
         self.suites = {case_id.partition("/")[0] for case_id in suite_cases}
         self.lines_of: dict[str, list[Expectation]] = collections.defaultdict(list)
         self.stale: set[str] = set()
@@ -117,7 +120,7 @@ class _Judge:
         """Whether a pattern that fits nothing should have: one of a suite that did not run cannot.
         A name in front that is no suite at all is a slip."""
         suite, slash, _ = pattern.partition("/")
-        if not slash or suite not in SUITES:
+        if not slash or suite not in self.known_suites:
             return True
         return suite in self.suites
 

@@ -20,11 +20,13 @@ from hal.errors import (
     UnfedError,
     UnsupportedError,
 )
-from hal_conformance.case import Case, DataSet
+from hal.host import Host
+from hal.suite import Verdict
+from hal_conformance.case import Case, DataSet, HostedCase
 from hal_conformance.random_outputs import check_random_outputs
 from hal_conformance.report import CaseResult
 
-__all__ = ["NEEDS_CONFIRMATION", "Compiler", "run_case"]
+__all__ = ["NEEDS_CONFIRMATION", "Compiler", "run_case", "run_hosted_case"]
 
 NEEDS_CONFIRMATION = frozenset({Outcome.CRASH, Outcome.TIMEOUT, Outcome.MEMORY})
 """Outcomes that count only when a fresh host, alone on the machine, repeats them."""
@@ -95,6 +97,29 @@ def run_case(
     return result(Outcome.WRONG, wrong) if wrong else result(Outcome.PASS)
 
 
+def run_hosted_case(
+    case: HostedCase,
+    device: Device,
+    host: Host,
+    clock: Callable[[], float] = time.perf_counter,
+) -> CaseResult:
+    """The outcome of a case whose suite judges it in the host; raises nothing that comes of it."""
+    start = clock()
+    try:
+        verdict = host.run_case(case.module, case.suite, device, case.id)
+    except HalError as error:
+        outcome = next(o for kind, o in _OUTCOMES if isinstance(error, kind))
+        verdict = Verdict(outcome, reason=str(error))
+    return CaseResult(
+        id=case.id,
+        operators=case.operators,
+        outcome=verdict.outcome,
+        evidence=verdict.evidence.value if verdict.evidence else "",
+        reason=verdict.reason,
+        seconds=clock() - start,
+    )
+
+
 def _wrong(case: Case, data: DataSet, got: Mapping[str, Value]) -> str:
     if case.judge == "statistics":
         return check_random_outputs(case, data, got)
@@ -120,11 +145,12 @@ def _close(executable: Executable) -> None:
 
 
 def _told(error: Exception) -> str:
-    """As a host tells it: the type and, if it can be had, the message."""
+    """As a host tells it: the type and, where there is one, the message."""
+    name = type(error).__name__
     try:
-        return f"{type(error).__name__}: {error}"
+        return f"{name}: {error}" if str(error) else name
     except Exception:  # noqa: BLE001 (its __str__ is the backend's code too)
-        return type(error).__name__
+        return name
 
 
 def _where(placement: Placement, device: Device) -> str:

@@ -20,6 +20,7 @@ from hal_conformance._report_types import (
     ContractInfo,
     DeviceReport,
     Environment,
+    GroupScore,
     Headline,
     Limits,
     OperatorSummary,
@@ -35,6 +36,7 @@ __all__ = [
     "ContractInfo",
     "DeviceReport",
     "Environment",
+    "GroupScore",
     "Headline",
     "Limits",
     "OperatorSummary",
@@ -63,6 +65,7 @@ _DEVICE: Mapping[str, type] = {
     "emulated": bool,
     "slow": bool,
 }
+_GROUP_SCORES = ("cases", "operators_any", "operators_all")
 T = TypeVar("T")
 
 
@@ -228,6 +231,10 @@ def _scores_to_json(scores: Scores) -> Json:
         if headline
         else None,
         "disputed": list(scores.disputed),
+        "groups": [
+            {"name": g.name, **{name: _score_to_json(getattr(g, name)) for name in _GROUP_SCORES}}
+            for g in scores.groups
+        ],
     }
 
 
@@ -241,7 +248,13 @@ def _scores_from_json(data: Json) -> Scores:
         _counts(data, "grades"),
         headline and Headline(_get(headline, "profile", str), _score_from_json(headline)),
         _strings(data, "disputed"),
+        _each(data, "groups", _group_from_json) if "groups" in data else (),
     )
+
+
+def _group_from_json(data: Any) -> GroupScore:
+    scores = {name: _score_from_json(data[name]) for name in _GROUP_SCORES}
+    return GroupScore(_get(data, "name", str), **scores)
 
 
 def _score_to_json(score: Score) -> Json:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from hal import Device, Outcome
 from hal.backend import BackendSpec, Option
 from hal.host import Host
-from hal_conformance.case import Case, Suite
+from hal_conformance.case import Case, HostedCase, Suite
 from hal_conformance.journal import Journal
-from hal_conformance.judge import NEEDS_CONFIRMATION, run_case
+from hal_conformance.judge import NEEDS_CONFIRMATION, run_case, run_hosted_case
 from hal_conformance.report import CaseResult, Limits
 
 __all__ = ["Run", "run_cases"]
@@ -151,7 +151,9 @@ class _Runner:
                 result = dataclasses.replace(result, reason=reason)
             self._keep(result)
 
-    def _run_case(self, case: Case, host: Host) -> CaseResult:
+    def _run_case(self, case: Case | HostedCase, host: Host) -> CaseResult:
+        if isinstance(case, HostedCase):
+            return run_hosted_case(case, self.device, host)
         return run_case(case, self.device, self.spec, host, self.options)
 
     def _keep(self, result: CaseResult) -> None:

@@ -18,6 +18,7 @@ from hal_conformance.report import (
     ContractInfo,
     DeviceReport,
     Environment,
+    GroupScore,
     Headline,
     Limits,
     OperatorSummary,
@@ -73,11 +74,14 @@ def compute_scores(
     *,
     contract_cells: int,
     profile: Profile | None = None,
+    groups: Mapping[str, Collection[str]] | None = None,
 ) -> Scores:
     """The scores of a complete run.
 
     `cases` and `results` name the same cases, in any order. `contract_cells` is how many cells the
-    contract has. There is no headline unless every case of `profile` is among the results. Raises
+    contract has. There is no headline unless every case of `profile` is among the results.
+    `groups` has the case ids of the parts of the suite that get scores of their own; one of which
+    no case was run is left out. Raises
     ValueError when the two do not match, and for a case that has not run: part of a run is no
     score.
     """
@@ -88,13 +92,10 @@ def compute_scores(
     counted = {r.id: r.outcome is Outcome.PASS for r in results if r.outcome not in _OUTSIDE}
 
     by_cell: dict[str, list[bool]] = collections.defaultdict(list)
-    by_operator: dict[str, list[bool]] = collections.defaultdict(list)
     for case_id, passed in counted.items():
-        case = facts[case_id]
-        for cell in case.cells:
+        for cell in facts[case_id].cells:
             by_cell[cell].append(passed)
-        if case.single_operator and not case.expanded:
-            by_operator[case.single_operator].append(passed)
+    by_operator = _by_operator(facts, counted)
 
     grades = dict.fromkeys((e.value for e in Evidence), 0)
     for result in results:
@@ -109,6 +110,7 @@ def compute_scores(
         grades=grades,
         headline=_headline(profile, facts, counted),
         disputed=tuple(r.id for r in results if r.outcome is Outcome.DISPUTED),
+        groups=tuple(_groups(groups or {}, facts, counted)),
     )
 
 
@@ -164,6 +166,7 @@ def build_report(
     limits: Limits,
     selection: Selection,
     profile: Profile | None = None,
+    groups: Mapping[str, Collection[str]] | None = None,
     problems: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> DeviceReport:
@@ -172,7 +175,9 @@ def build_report(
     complete = not any(r.outcome is Outcome.NOT_RUN for r in results)
     scores = None
     if complete:
-        scores = compute_scores(cases, results, contract_cells=contract_cells, profile=profile)
+        scores = compute_scores(
+            cases, results, contract_cells=contract_cells, profile=profile, groups=groups
+        )
     return DeviceReport(
         device=device,
         contract=contract,
@@ -246,6 +251,32 @@ def _by_id(cases: Iterable[Facts], results: Sequence[CaseResult]) -> Mapping[str
 def _score(passed: Iterable[bool], of_contract: int | None = None) -> Score:
     values = list(passed)
     return Score(sum(values), len(values), of_contract)
+
+
+def _by_operator(
+    facts: Mapping[str, Facts], counted: Mapping[str, bool]
+) -> Mapping[str, list[bool]]:
+    by_operator: dict[str, list[bool]] = collections.defaultdict(list)
+    for case_id, passed in counted.items():
+        case = facts[case_id]
+        if case.single_operator and not case.expanded:
+            by_operator[case.single_operator].append(passed)
+    return by_operator
+
+
+def _groups(
+    groups: Mapping[str, Collection[str]], facts: Mapping[str, Facts], counted: Mapping[str, bool]
+) -> Iterable[GroupScore]:
+    for name, case_ids in groups.items():
+        ran = {case_id: counted[case_id] for case_id in case_ids if case_id in counted}
+        if ran:
+            by_operator = _by_operator(facts, ran).values()
+            yield GroupScore(
+                name,
+                cases=_score(ran.values()),
+                operators_any=_score(map(any, by_operator)),
+                operators_all=_score(map(all, by_operator)),
+            )
 
 
 def _headline(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from hal import Device
-from hal.backend import Option
+from hal.backend import BackendSpec, Option
 from hal.contract import contract, profile_for_kind
 from hal.contract.profiles import load_profile
+from hal.device import backend_of
 from hal.errors import UsageError
 from hal.plugins import BackendStatus, Registry, State
 from hal_conformance.case import CaseFacts, Suite, load_suite, select
@@ -26,6 +28,7 @@ from hal_conformance.report import (
 )
 from hal_conformance.runner import Progress, Run, run_cases
 from hal_conformance.scoring import Profile, build_report
+from hal_conformance.suite_plugin import PluginSuite
 
 __all__ = ["Plan", "choose_devices", "measure"]
 
@@ -46,6 +49,7 @@ class Plan:
     @classmethod
     def make(
         cls,
+        registry: Registry,
         selection: Selection,
         patterns: Sequence[str],
         limits: Limits,
@@ -53,10 +57,16 @@ class Plan:
         *,
         resume: bool,
     ) -> Plan:
-        """Raises UsageError for an unknown suite or profile, and when nothing is selected."""
+        """Raises UsageError for an unknown suite or profile, and when nothing is selected,
+        AbsentError when something that the suite needs is not installed."""
         profile = selection.profile
         operators = _profile_operators(profile) if profile else None
-        suite = load_suite(selection.suite)
+        suite = load_suite(selection.suite, registry.suites)
+        if profile and isinstance(suite, PluginSuite):
+            raise UsageError(
+                f"profiles are of ONNX's operators, and the suite {suite.name} has others",
+                next_step=f"hal conformance --suite {suite.name} -k PATTERN",
+            )
         cases = select(suite, patterns, operators=operators)
         if not cases:
             raise UsageError(
@@ -67,13 +77,20 @@ class Plan:
 
 
 def choose_devices(
-    registry: Registry, ids: Sequence[str], *, slow: bool
+    registry: Registry, ids: Sequence[str], suite: Suite, *, slow: bool
 ) -> tuple[list[Device], list[BackendStatus]]:
-    """The devices named by `ids`, or every usable one (those declared slow only with `slow`), and
-    the backends that were asked and are not ready. Raises as `Registry.find_device` does."""
+    """The devices named by `ids`, or every usable one that the suite is for (those declared slow
+    only with `slow`), and the backends that were asked and are not ready. Raises as
+    `Registry.find_device` does, and UsageError for a device that the suite is not for."""
+    only = suite.backend if isinstance(suite, PluginSuite) else ""
     if ids:
+        for other in (i for i in ids if only and backend_of(i) != only):
+            raise UsageError(
+                f"the suite {suite.name} runs on devices of the backend {only}, not on {other!r}",
+                next_step="hal devices",
+            )
         return [registry.find_device(i) for i in dict.fromkeys(ids)], []
-    statuses = registry.probe(keep=True).values()
+    statuses = registry.probe([only] if only else None, keep=True).values()
     usable = [d for s in statuses for d in s.devices if not d.unavailable]
     chosen = [d for d in usable if slow or not d.slow]
     return chosen, [s for s in statuses if s.state is not State.READY]
@@ -102,7 +119,7 @@ def _measure(
 ) -> Iterator[DeviceReport]:
     for device in devices:
         spec = registry.backends[device.backend].spec
-        options = {**spec.conformance_options, **plan.options}
+        options = _options(spec, plan)
         journal = Journal(device, plan.suite.version, options, resume=plan.resume)
         with progress(device, len(plan.cases)) as tell:
             run = run_cases(
@@ -110,8 +127,12 @@ def _measure(
                 [case.id for case in plan.cases],
                 device,
                 spec,
-                lambda device=device: registry.host(  # type: ignore[misc]
-                    device.backend, timeout=plan.limits.timeout, memory=plan.limits.memory
+                functools.partial(
+                    registry.host,
+                    device.backend,
+                    timeout=plan.limits.timeout,
+                    memory=plan.limits.memory,
+                    **_environment(plan.suite),
                 ),
                 plan.limits,
                 journal,
@@ -135,30 +156,65 @@ def _report(
     expectations: Expectations | None,
 ) -> DeviceReport:
     registered = registry.backends[device.backend]
-    judgement = judge(expectations, run.results, device, suite_cases=[c.id for c in plan.suite])
+    suite = plan.suite
+    of_plugin = suite if isinstance(suite, PluginSuite) else None
+    judgement = judge(
+        expectations,
+        run.results,
+        device,
+        suite_cases=[*(c.id for c in suite), *(of_plugin.others if of_plugin else ())],
+        suites=registry.suites,
+    )
     if run.resumed:
         notes.append(f"{run.resumed} results come from an earlier, interrupted run")
     if run.restarts:
         notes.append(f"a host was started anew {run.restarts} times")
-    table = contract()
+    if of_plugin and of_plugin.left_out:
+        notes.append(f"{len(of_plugin.left_out)} operators are left out by name")
+    table, cells = _contract(suite)
     return build_report(
         device,
         plan.cases,
         judgement.results,
-        contract=ContractInfo(table.version, table.onnx_version),
-        contract_cells=len(table.cells()),
-        suites=[plan.suite.name],
+        contract=table,
+        contract_cells=cells,
+        suites=[suite.name],
         wall_seconds=run.wall_seconds,
         environment=Environment.here(_distributions(registered.distribution)),
         limits=plan.limits,
         selection=plan.selection,
         profile=_headline(device, plan),
+        groups=of_plugin.groups if of_plugin else None,
         problems=[v.message for v in judgement.violations],
         notes=notes,
     )
 
 
-def _headline(device: Device, plan: Plan) -> Profile:
+def _options(spec: BackendSpec, plan: Plan) -> dict[str, Option]:
+    # A suite that runs its own cases compiles no model, so there is nothing for options to change.
+    own = isinstance(plan.suite, PluginSuite)
+    if own and plan.options:
+        raise UsageError(f"the suite {plan.suite.name} compiles no model and takes no --option")
+    return {} if own else {**spec.conformance_options, **plan.options}
+
+
+def _environment(suite: Suite) -> dict[str, Mapping[str, str]]:
+    return {"env": suite.env} if isinstance(suite, PluginSuite) and suite.env else {}
+
+
+def _contract(suite: Suite) -> tuple[ContractInfo, int]:
+    """What a suite is measured against, and how many cells that has. A plugin's suite is its own
+    contract: each of its cases is a cell."""
+    if isinstance(suite, PluginSuite):
+        return ContractInfo(suite.version, ""), len(suite) + len(suite.others)
+    table = contract()
+    return ContractInfo(table.version, table.onnx_version), len(table.cells())
+
+
+def _headline(device: Device, plan: Plan) -> Profile | None:
+    if isinstance(plan.suite, PluginSuite):
+        first = next(iter(plan.suite.groups.items()), None)
+        return first and Profile(*first)
     profile = load_profile(plan.selection.profile) if plan.selection.profile else None
     profile = profile or profile_for_kind(device.kind)
     operators = _profile_operators(profile.name)

@@ -1,110 +1,31 @@
-"""The suite `onnx`: ONNX's official backend cases, made once and cached under the onnx version.
-
-A warm suite is one mapped file: neither onnx is imported nor a tensor read before a case is loaded.
-"""
+"""The suite `onnx`: ONNX's official backend cases, made once and cached under the onnx version."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import logging
-import threading
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable
 
-from hal.errors import AbsentError, DataError, UsageError, did_you_mean
-from hal.paths import cache_dir
-from hal_conformance.case import Case, CaseFacts
-from hal_conformance.casefile import FORMAT, CaseFile, encode_cases, write_atomically
+from hal_conformance.cached_suite import CachedSuite, distribution_version
+from hal_conformance.case import Case
 from hal_conformance.disputed import disputed_digest, load_disputed
 
 __all__ = ["OnnxSuite", "load_onnx_suite"]
 
-_log = logging.getLogger(__name__)
-
 
 def load_onnx_suite() -> OnnxSuite:
     """The suite for the installed onnx. Raises AbsentError if there is none."""
-    return OnnxSuite(_onnx_version())
+    return OnnxSuite(distribution_version("onnx", "onnx"))
 
 
-class OnnxSuite:
+class OnnxSuite(CachedSuite):
     """See `hal_conformance.case.Suite`."""
 
     name = "onnx"
 
     def __init__(self, onnx_version: str) -> None:
-        self.version = f"onnx {onnx_version}"
-        self._lock = threading.Lock()
-        key = f"onnx-{onnx_version}-{FORMAT}-{disputed_digest()}.cases"
-        self._path = cache_dir() / "suites" / key
-        self._file = self._open()
+        super().__init__(f"onnx {onnx_version}", f"onnx-{onnx_version}-{disputed_digest()}")
 
-    def __len__(self) -> int:
-        return len(self._file.facts)
-
-    def __iter__(self) -> Iterator[CaseFacts]:
-        return iter(self._file.facts.values())
-
-    def facts(self, case_id: str) -> CaseFacts:
-        """The facts of one case. Raises UsageError if there is no such case."""
-        try:
-            return self._file.facts[case_id]
-        except KeyError:
-            raise UsageError(
-                f"the suite {self.name} has no case {case_id!r}."
-                f"{did_you_mean(case_id, self._file.facts)}"
-            ) from None
-
-    def load(self, case_id: str) -> Case:
-        """One case whole; its tensors view the mapped file. May be called from several threads."""
-        self.facts(case_id)
-        file = self._file
-        try:
-            return file.load(case_id)
-        except DataError as error:
-            with self._lock:
-                if self._file is file:
-                    self._file = self._rebuild(str(error))
-                return self._file.load(case_id)
-
-    def _open(self) -> CaseFile:
-        try:
-            return CaseFile.open(self._path)
-        except OSError:
-            return self._rebuild("")  # what keeps it from being read may show when it is written
-        except DataError as error:
-            return self._rebuild(str(error))
-
-    def _rebuild(self, damage: str) -> CaseFile:
-        if damage:
-            _log.warning("%s; the cases are made anew", damage)
+    def make_cases(self) -> Iterable[Case]:
+        """The cases, made anew."""
         from hal_conformance.official import official_cases  # imports onnx, seconds of work
 
-        data = encode_cases(official_cases(load_disputed()))
-        try:
-            write_atomically(self._path, data)
-        except OSError as error:
-            _log.warning(
-                "the cases are kept in memory only, and made again next time: %s: %s",
-                self._path.parent,
-                error.strerror or error,
-            )
-            return CaseFile(data, "memory")
-        return _open_written(self._path, data)
-
-
-def _open_written(path: Path, data: bytes) -> CaseFile:
-    try:
-        return CaseFile.open(path)
-    except (DataError, OSError):
-        # Removed or overwritten since: the cache may be another process's to clear.
-        return CaseFile(data, "memory")
-
-
-def _onnx_version() -> str:
-    try:
-        return importlib.metadata.version("onnx")
-    except importlib.metadata.PackageNotFoundError:
-        raise AbsentError(
-            "the suite onnx needs the onnx package", next_step="pip install onnx"
-        ) from None
+        return official_cases(load_disputed())

@@ -70,6 +70,14 @@ class Terminal:
             cells = f"cells of {complete[0].scores.cells.of_contract}"  # type: ignore[union-attr]
             columns = ("device", "cases", cells, "operators, any case", "operators, all cases")
             self.out.print(table(columns, [_score_row(r) for r in complete]))
+        for report in complete:
+            if report.scores and report.scores.groups:
+                columns = ("part", "cases", "operators, any case", "operators, all cases")
+                rows = [
+                    (g.name, str(g.cases), str(g.operators_any), str(g.operators_all))
+                    for g in report.scores.groups
+                ]
+                self.out.print(table(columns, rows, title=f"{report.device.id}: parts"))
         for report in reports:
             worst = worst_operators(report, _WORST)
             if worst:

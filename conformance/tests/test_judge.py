@@ -178,7 +178,7 @@ class StubbornError(Exception):
     ("error", "reason"),
     [
         (KeyError("y"), "KeyError: 'y'"),
-        (MemoryError(), "MemoryError: "),
+        (MemoryError(), "MemoryError"),
         (StubbornError(), "StubbornError"),
     ],
     ids=["KeyError", "MemoryError", "StubbornError"],

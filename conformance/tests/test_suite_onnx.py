@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import importlib.metadata
 import logging
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import threading
 import numpy as np
 import onnx
 import pytest
-from hal_conformance import suite_onnx
+from hal_conformance import cached_suite
 from hal_conformance.case import Suite
 from hal_conformance.casefile import CaseFile, encode_cases, write_atomically
 from hal_conformance.disputed import load_disputed, parse_disputed
@@ -200,7 +201,7 @@ def test_unwritable_cache_leaves_the_suite_in_memory(few, tmp_path, caplog, monk
         def full(path, data):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(suite_onnx, "write_atomically", full)
+        monkeypatch.setattr(cached_suite, "write_atomically", full)
     suite = load_onnx_suite()
     assert suite.load("onnx/node/test_abs").operators == ("Abs",)
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
@@ -228,9 +229,9 @@ def test_cache_is_kept_apart_by_version(few, tmp_path):
 
 def test_without_onnx(monkeypatch):
     def absent(name):
-        raise suite_onnx.importlib.metadata.PackageNotFoundError(name)
+        raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(suite_onnx.importlib.metadata, "version", absent)
+    monkeypatch.setattr(importlib.metadata, "version", absent)
     with pytest.raises(AbsentError, match="needs the onnx package"):
         load_onnx_suite()
 
@@ -240,7 +241,7 @@ def test_cache_removed_while_it_is_opened(few, tmp_path, monkeypatch):
         write_atomically(path, data)
         path.unlink()
 
-    monkeypatch.setattr(suite_onnx, "write_atomically", write_and_clear)
+    monkeypatch.setattr(cached_suite, "write_atomically", write_and_clear)
     assert len(load_onnx_suite()) == 2
 
 

@@ -13,7 +13,9 @@ from hal import errors
 from hal.backend import Support, UnsupportedNode
 from hal.device import Device
 from hal.errors import ProtocolError
+from hal.outcome import Outcome
 from hal.placement import Evidence, NodePlacement, Placement
+from hal.suite import Verdict
 from hal.tensor import MapValue, OptionalValue, SequenceValue, Tensor, Value
 from hal.types import ElementType
 
@@ -24,12 +26,14 @@ __all__ = [
     "pack_support",
     "pack_value",
     "pack_values",
+    "pack_verdict",
     "unpack_device",
     "unpack_error",
     "unpack_placement",
     "unpack_support",
     "unpack_value",
     "unpack_values",
+    "unpack_verdict",
 ]
 
 _MESSAGE_LIMIT = 16 << 10
@@ -143,6 +147,21 @@ def unpack_placement(packed: Any) -> Placement:
         return Placement(tuple(NodePlacement(str(n), str(d), Evidence(e)) for n, d, e in packed))
     except _MALFORMED as error:
         raise ProtocolError(f"a malformed placement: {error}") from None
+
+
+def pack_verdict(verdict: Verdict) -> list[str]:
+    """A verdict as JSON."""
+    evidence = verdict.evidence.value if verdict.evidence else ""
+    return [verdict.outcome.value, evidence, _cut(str(verdict.reason), _MESSAGE_LIMIT)]
+
+
+def unpack_verdict(packed: Any) -> Verdict:
+    """The verdict that `pack_verdict` packed."""
+    try:
+        outcome, evidence, reason = packed
+        return Verdict(Outcome(outcome), Evidence(evidence) if evidence else None, str(reason))
+    except _MALFORMED as error:
+        raise ProtocolError(f"a malformed verdict: {error}") from None
 
 
 def pack_error(error: BaseException, fallback: type[errors.BackendError]) -> dict[str, Any]:

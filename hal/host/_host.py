@@ -25,6 +25,7 @@ from hal.host._shared import Region
 from hal.host._watchdog import amount
 from hal.model import Model
 from hal.placement import Placement
+from hal.suite import Verdict
 from hal.tensor import Value
 
 __all__ = ["Host", "HostedExecutable"]
@@ -103,6 +104,25 @@ class Host:
         with self._reading(process):
             number = int(reply["executable"])
         return HostedExecutable(self, process, number, self._abilities)
+
+    def run_case(
+        self,
+        module: str,
+        suite: str,
+        device: Device,
+        case_id: str,
+        timeout: float | None = None,
+    ) -> Verdict:
+        """Let the suite that the plugin `module` provides run and judge one of its cases."""
+        request = {
+            "module": module,
+            "suite": suite,
+            "device": codec.pack_device(device),
+            "case": case_id,
+        }
+        reply, process = self._ask("case", request, timeout=timeout)
+        with self._reading(process):
+            return codec.unpack_verdict(reply["verdict"])
 
     def ping(self, timeout: float | None = None) -> None:
         """Do nothing but answer; starts the process and loads the backend if need be."""

@@ -33,8 +33,9 @@ from hal.host._shared import Attached, needed
 from hal.host._wire import PROTOCOL, Channel
 from hal.model import Model
 from hal.placement import Placement
+from hal.suite import CaseRunner, SuiteSpec, Verdict
 
-__all__ = ["Server", "broken", "find_spec", "load", "main"]
+__all__ = ["Server", "broken", "find_spec", "find_suite", "load", "main"]
 
 _USAGE = "usage: python -m hal.host --plugin MODULE --backend NAME"
 Reply = tuple[dict[str, Any], list[memoryview]]
@@ -68,6 +69,7 @@ class Server:
         self._backend: Backend | None = None
         self._devices: dict[str, Device] = {}
         self._executables: dict[int, Any] = {}
+        self._runners: dict[tuple[str, str], CaseRunner] = {}
         self._last = 0
         self._pending: tuple[dict[str, Any], list[memoryview]] = ({}, [])
         self._operations: dict[str, Callable[[dict[str, Any], list[memoryview]], Reply]] = {
@@ -80,6 +82,7 @@ class Server:
             "take": self._take,
             "placement": self._placement,
             "close": self._close,
+            "case": self._case,
             "ping": lambda request, parts: ({}, []),
         }
 
@@ -229,6 +232,15 @@ class Server:
         self._drop(int(request["executable"]))
         return {}, []
 
+    def _case(self, request: dict[str, Any], parts: list[memoryview]) -> Reply:
+        key = str(request["module"]), str(request["suite"])
+        if key not in self._runners:
+            self._runners[key] = find_suite(*key).runner()
+        verdict = self._runners[key].run(self._device(request["device"]), str(request["case"]))
+        if not isinstance(verdict, Verdict):
+            raise BrokenError(f"suite {key[1]}: run() returned a {type(verdict).__name__}")
+        return {"verdict": codec.pack_verdict(verdict)}, []
+
     def _drop_all(self, numbers: Sequence[int]) -> None:
         """Close what nobody holds any more. A failure is no business of the request that it comes
         with, so it is only told on standard error."""
@@ -248,16 +260,24 @@ class Server:
 def find_spec(plugin: str, name: str) -> BackendSpec:
     """The spec that a plugin module's `hal_backends` gives for a backend. Raises BrokenError with
     the traceback of what the module raised."""
+    return _find(plugin, "hal_backends", "backend", name)  # type: ignore[no-any-return]
+
+
+def find_suite(plugin: str, name: str) -> SuiteSpec:
+    """The spec that a plugin module's `hal_suites` gives for a suite. Raises as `find_spec`."""
+    return _find(plugin, "hal_suites", "suite", name)  # type: ignore[no-any-return]
+
+
+def _find(plugin: str, hook: str, noun: str, name: str) -> Any:
     try:
-        module = importlib.import_module(plugin)
-        specs = list(module.hal_backends())
+        specs = list(getattr(importlib.import_module(plugin), hook)())
     except BaseException as error:  # a plugin may raise anything while it loads
         raise broken(f"plugin {plugin} does not load", error) from error
     for spec in specs:
         if spec.name == name:
-            return spec  # type: ignore[no-any-return]
+            return spec
     raise BrokenError(
-        f"plugin {plugin} has no backend {name!r}.{did_you_mean(name, [s.name for s in specs])}"
+        f"plugin {plugin} has no {noun} {name!r}.{did_you_mean(name, [s.name for s in specs])}"
     )
 
 

@@ -45,13 +45,15 @@ def select(
     if operator is not None and operator.deprecated:
         return Refusal(f"deprecated by opset {info.opset}", final=True)
     known_domain = (info.domain or "ai.onnx") in lowering.contract.domains
-    if operator is None and known_domain:
+    versions = table.versions(info.domain, info.op_type)
+    # A table may know operators that a runtime put in a domain of the standard: onnxruntime's
+    # optimizer writes ai.onnx's SimplifiedLayerNormalization, and LayerNormalization before 17.
+    if operator is None and known_domain and not any(v <= info.opset for v in versions):
         return Refusal(f"the standard has no such operator in opset {info.opset}", final=True)
     reason = lowering.unsupported_types([*info.input_types, *info.output_types])
     if reason:
         return Refusal(reason, final=True)
     version = info.version
-    versions = table.versions(info.domain, info.op_type)
     if operator is None:
         version = max((v for v in versions if v <= info.opset), default=0)
     rows = table.rows(info.domain, info.op_type, version)

@@ -64,7 +64,7 @@ def _mapped(attributes: _Attributes, inputs: Sequence[str]) -> str:
         if attributes.get(f"values_{name}"):
             return f"tensor({type_})"
     if attributes.get("classes_strings"):  # LabelEncoder-1: whichever the input is not
-        return "tensor(int64)" if inputs[:1] == ["tensor(string)"] else "tensor(string)"
+        return "tensor(int64)" if inputs[0] == "tensor(string)" else "tensor(string)"
     return ""
 
 

@@ -1,15 +1,23 @@
-"""Discovery: which plugins are installed, the backends that they provide, and the state of each."""
+"""Discovery: which plugins are installed, the backends and suites that they provide, and the
+state of each."""
 
 from __future__ import annotations
 
 from hal.plugins._load import load_plugins
 from hal.plugins._registry import Registry
-from hal.plugins._status import BackendStatus, PluginStatus, RegisteredBackend, State
+from hal.plugins._status import (
+    BackendStatus,
+    PluginStatus,
+    RegisteredBackend,
+    RegisteredSuite,
+    State,
+)
 
 __all__ = [
     "BackendStatus",
     "PluginStatus",
     "RegisteredBackend",
+    "RegisteredSuite",
     "Registry",
     "State",
     "load_plugins",

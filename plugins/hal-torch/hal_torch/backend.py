@@ -10,9 +10,11 @@ from hal.backend import Option
 from hal.device import Device
 from hal.errors import UnavailableError
 from hal.kernels import KernelBackend, KernelExecutable, PrecisionPolicy
+from hal.kernels.rewriting import Block, Constants
 from hal.model import Model
 from hal_torch.arrays import TorchArrays
 from hal_torch.devices import list_devices, torch_device
+from hal_torch.fuse import fuse_convolutions
 from hal_torch.kernels import TABLE
 from hal_torch.options import TorchOptions
 from hal_torch.precision import policy
@@ -49,6 +51,14 @@ class TorchBackend(KernelBackend):
     def precision(self, device: Device, options: Mapping[str, Option]) -> PrecisionPolicy | None:
         """The rules of the option `precision`."""
         return policy(TorchOptions.parse(device, options).precision)
+
+    def rewrite(
+        self, block: Block, constants: Constants, device: Device, options: Mapping[str, Option]
+    ) -> None:
+        """Convolutions on the CPU become oneDNN's own calls, unless TorchInductor will do that."""
+        own = TorchOptions.parse(device, options)
+        if device.id == "torch:cpu" and own.mode == "eager" and own.channels_last is not False:
+            fuse_convolutions(block, constants)
 
     def finish(
         self,

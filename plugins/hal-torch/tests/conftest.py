@@ -94,7 +94,9 @@ def _model(
             if n not in known
         ],
         [
-            helper.make_tensor_value_info(f"y{i}", int(ElementType.from_onnx_name(t)), None)
+            helper.make_tensor_value_info(
+                f"y{i}", int(ElementType.from_onnx_name(t or "float")), None
+            )
             for i, t in enumerate(outputs)
         ],
         [_proto(n, x) for n, x in given.items() if n in known],
@@ -174,3 +176,49 @@ def official_failures(torch_backend: Backend, torch_cpu: Device) -> Callable[...
         return [f"{r.id}: {r.outcome} {r.reason}" for r in results if r.outcome is not Outcome.PASS]
 
     return failures
+
+
+@pytest.fixture(scope="session")
+def check_ort(torch_backend: Backend, torch_cpu: Device) -> Callable[..., list[Tensor]]:
+    """check_ort(op_type, inputs, outputs, attributes=None, domain="com.microsoft", version=1,
+    constant=(), rtol=1e-4, atol=1e-5): like check_node for a node of any domain, against
+    onnxruntime. An output "" is not asked for. Gives what torch:cpu gave."""
+    import onnxruntime
+
+    def check(
+        op_type: str,
+        inputs: Arrays,
+        outputs: Sequence[str],
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        domain: str = "com.microsoft",
+        version: int = 1,
+        constant: Collection[int] = (),
+        rtol: float = 1e-4,
+        atol: float = 1e-5,
+    ) -> list[Tensor]:
+        model, feeds = _model(op_type, inputs, outputs, attributes, 20, constant)
+        model.ir_version = 10
+        node = model.graph.node[0]
+        node.domain = domain
+        node.output[:] = [f"y{i}" if t else "" for i, t in enumerate(outputs)]
+        if domain:
+            model.opset_import.append(helper.make_opsetid(domain, version))
+        kept = [o for o, t in zip(model.graph.output, outputs, strict=True) if t]
+        del model.graph.output[:]
+        model.graph.output.extend(kept)
+        data = model.SerializeToString()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
+        wanted = session.run(None, feeds)
+        executable = torch_backend.compile(torch_cpu, Model(data), {})
+        got = executable.run({n: Tensor.from_numpy(x) for n, x in feeds.items()})
+        made = [got[o.name] for o in kept]
+        for want, have in zip(wanted, made, strict=True):
+            reason = compare(Tensor.from_numpy(np.asarray(want)), have, rtol=rtol, atol=atol)
+            assert not reason, f"{op_type} {attributes or ''}: {reason}"
+        return made
+
+    return check

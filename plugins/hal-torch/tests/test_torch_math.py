@@ -99,6 +99,19 @@ def test_integer_division_truncates_and_survives_its_extremes(run_node: Any) -> 
     assert got.numpy().tolist() == [1, -1, 0, 0, 0]
 
 
+def test_division_over_the_whole_range_of_unsigned_integers(check_node: Any) -> None:
+    for dtype in (np.uint16, np.uint32, np.uint64):
+        most = int(np.iinfo(dtype).max)
+        half = most // 2 + 1
+        numbers = [0, 1, 5, half - 1, half, half + 1, most - 1, most, half // 2 + 1, half // 2 * 3]
+        a = np.array(numbers, dtype)[:, None]
+        b = np.array([n for n in numbers if n], dtype)
+        out = [name(dtype)]
+        check_node("Div", [a, b], out, expected=[a // b])
+        for fmod in (0, 1):
+            check_node("Mod", [a, b], out, {"fmod": fmod}, expected=[a % b])
+
+
 def test_mod_of_floats_has_the_zero_of_its_divisor(run_node: Any) -> None:
     a = np.array([0.0, 4.0, -4.0, -1.0], np.float32)
     b = np.array([-2.0, -2.0, 2.0, np.inf], np.float32)

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from hal_torch.kernels import _integer_products, _integers
+from hal_torch.kernels import _integer_products, _integers, quantization
 
 from hal.types import ElementType
 
@@ -93,8 +93,8 @@ def test_int32_is_quantized_and_dequantized(check_node: Any) -> None:
 
 
 def test_precision_of_the_division(check_node: Any) -> None:
-    """1000.3 is 1000.5 in float16, whose quotient by 2 rounds to 500; in float32 it is 500.15."""
-    x = np.array([1001.3], np.float32)
+    """1001.2 is 1001 in float16, and half of it rounds to 500; in float32 that is 500.6."""
+    x = np.array([1001.2], np.float32)
     scale = np.float32(2).reshape(())
     zero = np.array(0, np.int16)
     for precision, want in ((1, 501), (10, 500)):
@@ -148,7 +148,8 @@ def test_dynamic(check_node: Any) -> None:
 def device_without(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The device as it is, and as one that has no float64."""
     if request.param == "float32":
-        monkeypatch.setattr(_integer_products, "widest_float", lambda device: torch.float32)
+        for module in (_integer_products, quantization):
+            monkeypatch.setattr(module, "widest_float", lambda device: torch.float32)
 
 
 @pytest.mark.usefixtures("device_without")
@@ -244,17 +245,16 @@ def test_convolution(
             check_node("ConvInteger", [x, w, points[0], inputs[5]], ["int32"], attributes)
 
 
-def test_devices_without_float64_are_found() -> None:
-    class Refusing(torch.utils._python_dispatch.TorchDispatchMode):
-        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None):
-            if (kwargs or {}).get("dtype") is torch.float64:
-                raise TypeError("no float64 here")
-            return function(*args, **(kwargs or {}))
+def test_devices_without_float64_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(*shape: int, dtype: torch.dtype, device: str) -> torch.Tensor:
+        raise TypeError(f"{device} has no {dtype}")
 
-    _integers.widest_float.cache_clear()
+    device = torch.device("cpu")
+    _integers._widest_float.cache_clear()
     try:
-        with Refusing():
-            assert _integers.widest_float(torch.device("cpu")) is torch.float32
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "zeros", refusing)
+            assert _integers.widest_float(device) is torch.float32
     finally:
-        _integers.widest_float.cache_clear()
-    assert _integers.widest_float(torch.device("cpu")) is torch.float64
+        _integers._widest_float.cache_clear()
+    assert _integers.widest_float(device) is torch.float64

@@ -22,12 +22,13 @@ def fold(x: Tensor, sizes: Sequence[int], window: Window) -> Tensor:
     channels = rows // math.prod(window.kernel)
     if window.rank == 2 and x.dtype.is_floating_point and window.is_symmetric and x.numel():
         return F.fold(
-            x, list(sizes), window.kernel, window.dilations, window.begins, window.strides
+            x, tuple(sizes), window.kernel, window.dilations, window.begins, window.strides
         )
     if x.dtype == torch.bool:
         return fold(x.to(torch.int32), sizes, window) != 0
     if x.dtype in SIGNED:
-        return modular(lambda signed: fold(signed, sizes, window))(x)
+        unsigned: Tensor = modular(lambda signed: fold(signed, sizes, window))(x)
+        return unsigned
     counts = window.outputs(sizes)
     canvas = [
         size + begin + end
@@ -39,7 +40,6 @@ def fold(x: Tensor, sizes: Sequence[int], window: Window) -> Tensor:
         taps = torch.arange(window.kernel[axis], device=x.device) * window.dilations[axis]
         steps = torch.arange(counts[axis], device=x.device) * window.strides[axis]
         shape = [1] * (2 * rank)
-        shape[axis] = shape[rank + axis] = -1
         shape[axis], shape[rank + axis] = len(taps), len(steps)
         at = at * canvas[axis] + (taps[:, None] + steps[None, :]).reshape(shape)
     made = x.new_zeros((batch, channels, math.prod(canvas)))

@@ -120,7 +120,9 @@ def _membership(forest: Forest, device: torch.device) -> Callable[[Tensor, Tenso
     """Whether a value is in a node's set: a bit for each pair of set and known value."""
     nodes = np.flatnonzero(forest.test == MEMBER)
     if len(nodes) != len(forest.sets):
-        raise ModelError(f"{len(nodes)} nodes are BRANCH_MEMBER, but there are {len(forest.sets)} sets")
+        raise ModelError(
+            f"{len(nodes)} nodes are BRANCH_MEMBER, but there are {len(forest.sets)} sets"
+        )
     known = np.unique(np.concatenate([*forest.sets, np.zeros(1, forest.threshold.dtype)]))
     bits = np.zeros((len(nodes) + 1, len(known)), dtype=bool)  # the first is of no member node
     row = np.zeros(len(forest.test), dtype=np.int64)
@@ -137,7 +139,13 @@ def _membership(forest: Forest, device: torch.device) -> Callable[[Tensor, Tenso
 
 
 def aggregated(
-    function: str, nodes: int, leaves: Host, ids: Host, weights: Host, count: int, device: torch.device
+    function: str,
+    nodes: int,
+    leaves: Host,
+    ids: Host,
+    weights: Host,
+    count: int,
+    device: torch.device,
 ) -> Callable[[Tensor], Tensor]:
     """The function from reached leaves [N, trees] to sums (means, least, most) [N, count].
 

@@ -1,7 +1,8 @@
 """GridSample where torch.nn.functional.grid_sample differs from the standard, or has no kernel.
 
-torch reflects before it rounds to the nearest element and pads only the neighbours of a cubic
-sample; ONNX's reference and onnxruntime round first, and bring the position itself inside too.
+torch reflects before it rounds to the nearest element; ONNX's reference and onnxruntime round
+first. Of a cubic sample torch and onnxruntime bring the neighbours inside, and so does this; the
+reference moves the position too, which for `border` gives other values.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def grid_sample(x: Tensor, grid: Tensor, mode: str, padding: str, align_corners:
     at = positions(grid, sizes, align_corners)
     if mode == "nearest":
         at = [p.round() for p in at]
-    at = [_inside(p, size, padding, align_corners) for p, size in zip(at, sizes, strict=True)]
+    if mode != "cubic":
+        at = [_inside(p, size, padding, align_corners) for p, size in zip(at, sizes, strict=True)]
     shape = (x.shape[0], x.shape[1], *grid.shape[1:-1])
     if mode == "nearest":
         return _picked(x, at, padding, align_corners).reshape(shape)

@@ -32,10 +32,11 @@ def _to_int32(x: Tensor) -> Tensor:
     return x.to(torch.int64).to(torch.int32) if x.dtype == torch.float64 else x.to(torch.int32)
 
 
-def integer_matmul(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b in int32 for tensors of integers within [-255, 255]."""
+def integer_matmul(a: Tensor, b: Tensor, wide: torch.dtype) -> Tensor:
+    """a @ b in int32 for tensors of integers within [-255, 255]; `wide` is the device's widest
+    float."""
     length = a.shape[-1]
-    compute = torch.float32 if length <= _EXACT else widest_float(a.device)
+    compute = torch.float32 if length <= _EXACT else wide
     if compute == torch.float64 or length <= _EXACT:
         return _to_int32(torch.matmul(a.to(compute), b.to(compute)))
     left, right = a.to(compute), b.to(compute)
@@ -58,6 +59,7 @@ class Convolution:
 
     def __init__(self, node: NodeInfo) -> None:
         get = node.attributes.get
+        self._wide = widest_float(node.arrays.device)
         self._group = int(get("group", 1))
         self._pads: tuple[int, ...] = tuple(get("pads") or ())
         self._strides: tuple[int, ...] = tuple(get("strides") or ())
@@ -78,7 +80,7 @@ class Convolution:
         if any(pads):
             x = F.pad(x, [p for d in reversed(range(rank)) for p in (pads[d], pads[d + rank])])
         window = math.prod(w.shape[2:])
-        if w.shape[1] * window <= _EXACT or widest_float(x.device) == torch.float32:
+        if w.shape[1] * window <= _EXACT or self._wide == torch.float32:
             return self._in_float32(function, x, w, strides, dilations, max(1, _EXACT // window))
         found = function(
             x.to(torch.float64), w.to(torch.float64), None, strides, 0, dilations, self._group

@@ -25,7 +25,6 @@ __all__ = [
     "ordered",
     "remainder",
     "signed_view",
-    "to_wide_float",
     "widest_float",
 ]
 
@@ -96,18 +95,20 @@ def from_ordered(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 @functools.cache
-def widest_float(device: torch.device) -> torch.dtype:
-    """float64 where the device computes in it, else float32."""
+def _widest_float(device_type: str) -> torch.dtype:
     try:
-        torch.zeros(1, dtype=torch.float64, device=device)
+        torch.zeros(1, dtype=torch.float64, device=device_type)
     except (TypeError, RuntimeError):  # what torch raises for a dtype that a device lacks
         return torch.float32
     return torch.float64
 
 
-def to_wide_float(x: Tensor) -> Tensor:
-    """The values in the widest float of the device."""
-    return x.to(widest_float(x.device))
+def widest_float(device: torch.device) -> torch.dtype:
+    """float64 where the device computes in it, else float32.
+
+    To be asked when a node is compiled: under a trace, tensors that have no values have any dtype.
+    """
+    return _widest_float(device.type)
 
 
 def divide(a: Tensor, b: Tensor) -> Tensor:

@@ -128,17 +128,15 @@ def fused_matmul(node: NodeInfo) -> Callable[[Tensor, Tensor], Tensor]:
 )
 def fused_gemm(node: NodeInfo) -> Callable[..., Tensor]:
     get = node.attributes.get
-    params = [float(get(f"activation_{n}")) for n in ("alpha", "beta", "gamma") if get(f"activation_{n}") is not None]
+    named = [get(f"activation_{name}") for name in ("alpha", "beta", "gamma")]
+    params = [float(value) for value in named if value is not None]
     activation = _activation(str(get("activation", "")), params)
     alpha, beta = float(get("alpha", 1.0)), float(get("beta", 1.0))
     turn_a, turn_b = bool(get("transA", 0)), bool(get("transB", 0))
 
     def run(a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
         a, b = a.T if turn_a else a, b.T if turn_b else b
-        if c is None:
-            y = a @ b * alpha
-        else:
-            y = torch.addmm(c, a, b, alpha=alpha, beta=beta)
+        y = a @ b * alpha if c is None else torch.addmm(c, a, b, alpha=alpha, beta=beta)
         return activation(y)
 
     return run
@@ -169,7 +167,8 @@ def fused_conv(node: NodeInfo) -> Callable[..., Tensor]:
 
 @table.kernel("Inverse", 1, domain=DOMAIN)
 def inverse(x: Tensor) -> Tensor:
-    return torch.linalg.inv(widened(x)).to(x.dtype)
+    found: Tensor = torch.linalg.inv(widened(x))
+    return found.to(x.dtype)
 
 
 @table.kernel("Trilu", 1, domain=DOMAIN, host=(1,))
@@ -187,7 +186,9 @@ def trilu(x: Tensor, k: Any = None, *, upper: int = 1) -> Tensor:
 )
 def unique(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The distinct elements in the order of their first occurrence."""
-    values, inverse_, counts = torch.unique(x, return_inverse=True, return_counts=True)
+    values, inverse_, counts = torch.unique(  # type: ignore[no-untyped-call]
+        x, return_inverse=True, return_counts=True
+    )
     places = torch.arange(len(x), device=x.device)
     first = torch.full_like(counts, len(x)).scatter_reduce_(0, inverse_, places, "amin")
     order = first.argsort()

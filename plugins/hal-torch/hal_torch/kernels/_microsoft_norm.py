@@ -162,9 +162,7 @@ def embed_layer_normalization(
     total = widened(F.embedding(words, word_table)) + placed
     if segments is not None and segment_table is not None:
         total = total + F.embedding(segments, segment_table)
-    y = F.layer_norm(
-        total, total.shape[-1:], gamma.to(total.dtype), beta.to(total.dtype), epsilon
-    )
+    y = F.layer_norm(total, total.shape[-1:], gamma.to(total.dtype), beta.to(total.dtype), epsilon)
     if mask is None:
         index = torch.zeros(words.shape[:1], dtype=torch.int32, device=words.device)
     else:

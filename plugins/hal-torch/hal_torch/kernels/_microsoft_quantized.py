@@ -12,6 +12,7 @@ from hal.errors import UnsupportedError
 from hal.kernels import KernelTable, NodeInfo
 from hal_torch.arrays import dtype_of
 from hal_torch.kernels._integer_products import integer_matmul
+from hal_torch.kernels._integers import widest_float
 from hal_torch.kernels._microsoft_norm import DOMAIN
 from hal_torch.kernels._pooling import max_pool, sum_pool, tap_counts
 from hal_torch.kernels._window import WINDOW_ATTRIBUTES, Window
@@ -170,9 +171,7 @@ def qlinear_average_pool(node: NodeInfo) -> Callable[..., Tensor]:
     return run
 
 
-@table.specialized(
-    "NhwcMaxPool", 1, domain=DOMAIN, attributes=(*WINDOW_ATTRIBUTES, "ceil_mode")
-)
+@table.specialized("NhwcMaxPool", 1, domain=DOMAIN, attributes=(*WINDOW_ATTRIBUTES, "ceil_mode"))
 def nhwc_max_pool(node: NodeInfo) -> Callable[[Tensor], Tensor]:
     window = Window.of(node, node.attributes.get("kernel_shape") or ())
 
@@ -183,17 +182,13 @@ def nhwc_max_pool(node: NodeInfo) -> Callable[[Tensor], Tensor]:
     return run
 
 
-@table.kernel(
-    "QLinearConcat", 1, domain=DOMAIN, output_types=lambda node: (node.input_types[1],)
-)
+@table.kernel("QLinearConcat", 1, domain=DOMAIN, output_types=lambda node: (node.input_types[1],))
 def qlinear_concat(y_scale: Tensor, y_zero: Tensor, *given: Tensor, axis: int) -> Tensor:
     parts = [_real(*given[i : i + 3]) for i in range(0, len(given), 3)]
     return _quantized(torch.cat(parts, axis), y_scale, y_zero, y_zero.dtype)
 
 
-@table.kernel(
-    "QLinearWhere", 1, domain=DOMAIN, output_types=lambda node: (node.input_types[1],)
-)
+@table.kernel("QLinearWhere", 1, domain=DOMAIN, output_types=lambda node: (node.input_types[1],))
 def qlinear_where(
     condition: Tensor,
     x: Tensor,
@@ -230,68 +225,87 @@ def _gemm_type(node: NodeInfo) -> Sequence[str]:
     return (node.input_types[8] if quantized else node.input_types[1],)
 
 
-@table.kernel("QGemm", 1, domain=DOMAIN, output_types=_gemm_type)
-def qgemm(
-    a: Tensor,
-    a_scale: Tensor,
-    a_zero: Tensor,
-    b: Tensor,
-    b_scale: Tensor,
-    b_zero: Tensor,
-    c: Tensor | None = None,
-    y_scale: Tensor | None = None,
-    y_zero: Tensor | None = None,
-    *,
-    alpha: float = 1.0,
-    transA: int = 0,  # noqa: N803 (the standard's name)
-    transB: int = 0,  # noqa: N803 (the standard's name)
-) -> Tensor:
-    a, b = a.T if transA else a, b.T if transB else b
-    total = integer_matmul(_centred(a, a_zero), _centred(b, b_zero))
-    if c is not None:
-        total = total + c
-    real = total.to(torch.float32) * (_spread(a_scale, 2) * _spread(b_scale, 2) * alpha)
-    if y_scale is None:
-        return real
-    return _quantized(real, y_scale, y_zero, a.dtype if y_zero is None else y_zero.dtype)
+@table.specialized(
+    "QGemm",
+    1,
+    domain=DOMAIN,
+    attributes=("alpha", "transA", "transB"),
+    output_types=_gemm_type,
+)
+def qgemm(node: NodeInfo) -> Callable[..., Tensor]:
+    """The exact product plus C, scaled; quantized if the output's scale is given."""
+    get = node.attributes.get
+    alpha, turn_a, turn_b = float(get("alpha", 1.0)), get("transA", 0), get("transB", 0)
+    wide = widest_float(node.arrays.device)
+
+    def run(
+        a: Tensor,
+        a_scale: Tensor,
+        a_zero: Tensor,
+        b: Tensor,
+        b_scale: Tensor,
+        b_zero: Tensor,
+        c: Tensor | None = None,
+        y_scale: Tensor | None = None,
+        y_zero: Tensor | None = None,
+    ) -> Tensor:
+        a, b = a.T if turn_a else a, b.T if turn_b else b
+        total = integer_matmul(_centred(a, a_zero), _centred(b, b_zero), wide)
+        if c is not None:
+            total = total + c
+        real = total.to(torch.float32) * (_spread(a_scale, 2) * _spread(b_scale, 2) * alpha)
+        if y_scale is None:
+            return real
+        return _quantized(real, y_scale, y_zero, a.dtype if y_zero is None else y_zero.dtype)
+
+    return run
 
 
-@table.kernel(
+@table.specialized(
     "MatMulIntegerToFloat", 1, domain=DOMAIN, output_types=lambda node: (node.input_types[2],)
 )
-def matmul_integer_to_float(
-    a: Tensor,
-    b: Tensor,
-    a_scale: Tensor,
-    b_scale: Tensor,
-    a_zero: Tensor | None = None,
-    b_zero: Tensor | None = None,
-    bias: Tensor | None = None,
-) -> Tensor:
-    total = integer_matmul(_centred(a, a_zero), _centred(b, b_zero)).to(torch.float32)
-    scale = _spread(a_scale, total.dim()) * _spread(b_scale, total.dim())
-    y = total * scale
-    return (y if bias is None else y + bias).to(a_scale.dtype)
+def matmul_integer_to_float(node: NodeInfo) -> Callable[..., Tensor]:
+    wide = widest_float(node.arrays.device)
+
+    def run(
+        a: Tensor,
+        b: Tensor,
+        a_scale: Tensor,
+        b_scale: Tensor,
+        a_zero: Tensor | None = None,
+        b_zero: Tensor | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        total = integer_matmul(_centred(a, a_zero), _centred(b, b_zero), wide).to(torch.float32)
+        y = total * (_spread(a_scale, total.dim()) * _spread(b_scale, total.dim()))
+        return (y if bias is None else y + bias).to(a_scale.dtype)
+
+    return run
 
 
-@table.kernel("DynamicQuantizeMatMul", 1, domain=DOMAIN)
-def dynamic_quantize_matmul(
-    a: Tensor,
-    b: Tensor,
-    b_scale: Tensor,
-    b_zero: Tensor | None = None,
-    bias: Tensor | None = None,
-) -> Tensor:
+@table.specialized("DynamicQuantizeMatMul", 1, domain=DOMAIN)
+def dynamic_quantize_matmul(node: NodeInfo) -> Callable[..., Tensor]:
     """A is quantized to uint8 as DynamicQuantizeLinear does."""
-    low = a.amin().clamp(max=0) if a.numel() else a.new_zeros(())
-    high = a.amax().clamp(min=0) if a.numel() else a.new_zeros(())
-    scale = (high - low) / 255
-    scale = torch.where(scale == 0, 1, scale)
-    zero = torch.round(-low / scale).clamp(0, 255)
-    numbers = (torch.round(a / scale) + zero).clamp(0, 255) - zero
-    total = integer_matmul(numbers, _centred(b, b_zero)).to(torch.float32)
-    y = total * (scale * _spread(b_scale, total.dim()))
-    return y if bias is None else y + bias
+    wide = widest_float(node.arrays.device)
+
+    def run(
+        a: Tensor,
+        b: Tensor,
+        b_scale: Tensor,
+        b_zero: Tensor | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        low = a.amin().clamp(max=0) if a.numel() else a.new_zeros(())
+        high = a.amax().clamp(min=0) if a.numel() else a.new_zeros(())
+        scale = (high - low) / 255
+        scale = torch.where(scale == 0, 1, scale)
+        zero = torch.round(-low / scale).clamp(0, 255)
+        numbers = (torch.round(a / scale) + zero).clamp(0, 255) - zero
+        total = integer_matmul(numbers, _centred(b, b_zero), wide).to(torch.float32)
+        y = total * (scale * _spread(b_scale, total.dim()))
+        return y if bias is None else y + bias
+
+    return run
 
 
 @table.specialized(

@@ -61,6 +61,8 @@ def linear_classifier(node: NodeInfo) -> Run:
             return labels(found) if count else found, finished(scores, name)
         found = (scores[:, 0] > 0).to(torch.int64)
         two = count == 2
+        if two and name == "LOGISTIC":
+            return labels(found), finished(scores, name, 2)
         return labels(found) if two else found, finished(scores, name, 0 if two else SHOWN)
 
     return run
@@ -216,9 +218,8 @@ def svm_classifier(node: NodeInfo) -> Run:
         if rho.numel() == 1:
             if count == 2:
                 second = 2 if name == "NONE" else 0
-                if not proba:
-                    sure = most >= 0.5 if all_positive else most > 0
-                    found = torch.where(sure, torch.ones_like(found), found)
+                if not counts and all_positive:
+                    found = torch.where(most >= 0.5, torch.ones_like(found), found)
             else:
                 return (most > 0).to(torch.int64), finished(scores, name, second)
         return labels(found) if count else found, finished(scores, name, second)

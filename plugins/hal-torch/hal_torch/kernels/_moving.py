@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hal.errors import UnsupportedError
 from hal.kernels import KernelTable, NodeInfo
 from hal_torch.arrays import dtype_of
 
@@ -84,16 +85,19 @@ def moving(
 
 def _carried(kernel: Kernel, node: NodeInfo, first: int, arrays: Collection[int] | None) -> Run:
     """The kernel over the carriers of its types; the kernel itself where none is needed."""
-    dtype = dtype_of(node.input_types[first])
-    carrier = CARRIERS.get(dtype)
-    if carrier is None:
+    type_ = node.input_types[first]
+    if type_ == STRING:
+        raise UnsupportedError("strings have a row of their own")
+    dtype = dtype_of(type_) if type_ else None
+    carrier = CARRIERS.get(dtype) if dtype is not None else None
+    if dtype is None or carrier is None:
         return kernel(node)
     constants = tuple(
         c.view(carrier) if c is not None and _moves(i, arrays) else c
         for i, c in enumerate(node.constants)
     )
     run = kernel(dataclasses.replace(node, constants=constants))
-    back = tuple(t == node.input_types[first] for t in node.output_types)
+    back = tuple(t == type_ for t in node.output_types)
 
     def carry(*inputs: Any) -> Any:
         found = run(
@@ -103,22 +107,8 @@ def _carried(kernel: Kernel, node: NodeInfo, first: int, arrays: Collection[int]
             )
         )
         if isinstance(found, torch.Tensor):
-            return found.view(dtype)
+            return found.view(dtype) if back[0] else found
         return tuple(y.view(dtype) if b else y for y, b in zip(found, back, strict=False))
-
-    return carry if back[0] else run_as(run, carrier, arrays)
-
-
-def run_as(run: Run, carrier: torch.dtype, arrays: Collection[int] | None) -> Run:
-    """A kernel whose outputs are none of the moved elements, over their carriers."""
-
-    def carry(*inputs: Any) -> Any:
-        return run(
-            *(
-                x.view(carrier) if x is not None and _moves(i, arrays) else x
-                for i, x in enumerate(inputs)
-            )
-        )
 
     return carry
 

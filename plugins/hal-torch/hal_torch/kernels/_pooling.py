@@ -55,7 +55,7 @@ def max_pool(x: Tensor, window: Window) -> Tensor:
         return x.new_empty((*x.shape[:2], *window.outputs(x.shape[2:])))
     x, _, _ = _padded(x, window, _lowest(x.dtype))
     pool = MAX_POOL[window.rank - 1]
-    return pool(x, window.kernel, window.strides, 0, window.dilations)
+    return pool(x, window.kernel, window.strides, (0,) * window.rank, window.dilations)
 
 
 def max_pool_indices(x: Tensor, window: Window) -> tuple[Tensor, list[Tensor]]:
@@ -68,7 +68,7 @@ def max_pool_indices(x: Tensor, window: Window) -> tuple[Tensor, list[Tensor]]:
     wide = x if x.dtype.is_floating_point else x.float()
     padded, begins, _ = _padded(wide, window, float("-inf"))
     pool = _WITH_INDICES[window.rank - 1]
-    values, flat = pool(padded, window.kernel, window.strides, 0, window.dilations)
+    values, flat = pool(padded, window.kernel, window.strides, (0,) * window.rank, window.dilations)
     places: list[Tensor] = []
     for axis in reversed(range(window.rank)):
         place = flat % padded.shape[2 + axis] - begins[axis]

@@ -39,12 +39,19 @@ def slice_10(node: NodeInfo) -> Run:
 
     if any(c is None and t for c, t in zip(node.constants[1:], node.input_types[1:], strict=True)):
         return run
-    given = [c if c is None else integers(c) for c in (*node.constants[1:], None, None)]
-    fast = _basic_index(*given[:4])
-    if fast is not None:
-        index = fast
-        return lambda x, *_: x[index]
-    return lambda x, *_: _sliced(x, *given[:4])
+    known = [c if c is None else integers(c) for c in (*node.constants[1:], None, None)][:4]
+    index = _basic_index(*known)
+    if index is None:
+        return run
+
+    def fast(
+        x: Tensor, starts: Host, ends: Host, axes: Host | None = None, steps: Host | None = None
+    ) -> Tensor:
+        if (axes is None) is not (known[2] is None) or (steps is None) is not (known[3] is None):
+            return run(x, starts, ends, axes, steps)  # an input of unknown type, taken for absent
+        return x[index]
+
+    return fast
 
 
 def _basic_index(starts: Any, ends: Any, axes: Any, steps: Any) -> tuple[slice, ...] | None:

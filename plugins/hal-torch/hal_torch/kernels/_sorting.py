@@ -102,10 +102,10 @@ def _unique_rows(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def unique(node: NodeInfo) -> Run:
     axis = node.attributes.get("axis")
     ascending = bool(node.attributes["sorted"])
-    dtype = dtype_of(node.input_types[0])
+    dtype = dtype_of(node.input_types[0]) if node.input_types[0] else None
 
     def run(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        own = x if x.dtype == dtype else x.view(dtype)  # its carrier sorts otherwise
+        own = x if dtype in (None, x.dtype) else x.view(dtype)  # its carrier sorts otherwise
         moved = x.reshape(-1) if axis is None else x.movedim(axis, 0)
         keys = own.reshape(-1) if axis is None else own.movedim(axis, 0)
         first, inverse, counts = _unique_rows(_keys(keys))

@@ -193,7 +193,7 @@ def _lstm(cell: Cell, weights: Weights, bias_w: Tensor, bias_r: Tensor) -> Step:
         forget = 1 - i if cell.input_forget else f(peep(forget, p_f, c))
         c = forget * c + i * g(clip(n))
         o = f(peep(o, p_o, c))
-        return o * last(clip(c)), c
+        return o * last(c), c  # not clipped: neither onnxruntime nor OpenVINO does
 
     return step
 

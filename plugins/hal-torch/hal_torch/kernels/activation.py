@@ -144,15 +144,22 @@ def _prelu(x: Tensor, slope: Tensor) -> Tensor:
     return torch.where(x > 0, x, x * slope)
 
 
-@table.kernel("Shrink", 9)
-def shrink(x: Tensor, *, bias: float = 0.0, lambd: float = 0.5) -> Tensor:
+@table.specialized("Shrink", 9, attributes=("bias", "lambd"))
+def shrink(node: NodeInfo) -> Function:
     """Integers go through floats, as the bias is one."""
-    compute = torch.float32 if x.dtype in _HALF else x.dtype
-    if not x.dtype.is_floating_point:
-        compute = widest_float(x.device)
-    wide = x.to(compute)
-    found = torch.where(wide < -lambd, wide + bias, torch.where(wide > lambd, wide - bias, 0.0))
-    return found.to(x.dtype)
+    bias, lambd = node.attributes["bias"], node.attributes["lambd"]
+    widest = widest_float(node.arrays.device)
+
+    @_once
+    def of_floats(x: Tensor) -> Tensor:
+        return torch.where(x < -lambd, x + bias, torch.where(x > lambd, x - bias, 0.0))
+
+    def run(x: Tensor) -> Tensor:
+        if x.dtype.is_floating_point:
+            return of_floats(x)
+        return of_floats(x.to(widest)).to(x.dtype)
+
+    return run
 
 
 @table.specialized("Swish", 24, attributes=("alpha",))

@@ -121,7 +121,7 @@ def attention(node: NodeInfo) -> Run:
         if k.shape[1] == 0 or q.shape[1] % k.shape[1]:
             raise ValueError(f"{q.shape[1]} query heads for {k.shape[1]} key heads")
         if _fits_native(plan, q, k, v, mask, past, lengths):
-            y, scores = _native(plan, q, k, v, mask), q
+            y, scores = _native(plan, q, k, v, mask, past), q
         else:
             bias = _bias(plan, q, k, mask, past, lengths)
             y, scores = _by_steps(plan, q, k, v, bias)
@@ -160,15 +160,16 @@ def _fits_native(
     if mask is not None:
         own = mask.dtype in (torch.bool, q.dtype)
         return own and not plan.causal and mask.ndim >= 2 and mask.shape[-1] == k.shape[2]
-    # torch's causal mask starts at the first key, the standard's ends at the last cached one
-    return not plan.causal or past == 0 or q.shape[2] == 1
+    # both causal masks begin at the first key; with cached ones the standard's is shifted, and one
+    # new query with its own key sees everything
+    return not plan.causal or past == 0 or (q.shape[2] == 1 and k.shape[2] == past + 1)
 
 
-def _native(plan: _Plan, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+def _native(plan: _Plan, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, past: int) -> Tensor:
     grouped = q.shape[1] != k.shape[1]
     if mask is not None:
         mask = mask.expand(q.shape[0], q.shape[1], q.shape[2], k.shape[2])
-    causal = plan.causal and (q.shape[2] > 1 or k.shape[2] == 1)
+    causal = plan.causal and past == 0
     found: Tensor = functional.scaled_dot_product_attention(
         q, k, v, mask, 0.0, causal, scale=plan.scale, enable_gqa=grouped
     )

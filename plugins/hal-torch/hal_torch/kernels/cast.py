@@ -67,7 +67,7 @@ def convert(
 def _number(text: str) -> float:
     """The value of a numeric literal; Python's reads the standard's "INF", "+inf" and "NaN"."""
     word = text.strip().lower()
-    return {"true": 1.0, "false": 0.0}[word] if word in ("true", "false") else float(word)
+    return float(word == "true") if word in ("true", "false") else float(text)
 
 
 def _whole(text: str) -> int:
@@ -88,7 +88,8 @@ def _parsed(strings: Host, to: ElementType, saturate: bool, round_mode: str) -> 
         return whole
     values = np.array([_number(s) for s in flat], dtype=np.float64).reshape(strings.shape)
     if to.is_native:
-        native: Host = values.astype(to.storage)
+        with np.errstate(over="ignore"):  # what is out of float16's range is infinite
+            native: Host = values.astype(to.storage)
         return native
     made = convert(E.DOUBLE, to, saturate=saturate, round_mode=round_mode)(torch.from_numpy(values))
     if to in FLOAT_TABLES or to in _SMALL:

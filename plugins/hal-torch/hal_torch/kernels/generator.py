@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +14,7 @@ from hal.kernels import KernelTable, NodeInfo
 from hal.types import ElementType
 from hal_torch.arrays import DTYPES, dtype_of
 from hal_torch.kernels._integers import widest_float
+from hal_torch.kernels._random import normal, uniform
 
 __all__ = ["table"]
 
@@ -91,55 +90,21 @@ def range_(node: NodeInfo) -> Function:
     return run
 
 
-@functools.cache
-def _generates(device: torch.device) -> bool:
-    """Whether the device has a random generator of its own."""
-    try:
-        torch.Generator(device)
-    except RuntimeError:  # "... is not supported by torch.Generator", as out-of-tree devices say
-        return False
-    return True
-
-
-def _source(node: NodeInfo) -> Callable[[], tuple[torch.device, torch.Generator | None]]:
-    """Where numbers are drawn and by what generator.
-
-    With a `seed` every run starts anew from it, so that it gives the same values. A device without
-    a generator gets its numbers from the CPU's.
-    """
-    device: torch.device = node.arrays.device
-    place = device if _generates(device) else torch.device("cpu")
-    seed = node.attributes.get("seed")
-    if seed is None:
-        return lambda: (place, None)
-    # The bits of the float: near seeds of a fraction stay apart.
-    number = int.from_bytes(struct.pack("<f", seed), "little")
-
-    def seeded() -> tuple[torch.device, torch.Generator | None]:
-        return place, torch.Generator(place).manual_seed(number)
-
-    return seeded
-
-
 def _drawn(node: NodeInfo) -> Callable[[Sequence[int]], Tensor]:
     """A function from a shape to random numbers of the node's distribution and type."""
-    dtype, device, source = _dtype(node), node.arrays.device, _source(node)
+    dtype, device = _dtype(node), node.arrays.device
     if not dtype.is_floating_point or dtype.itemsize < 2:
         raise UnsupportedError(f"random numbers of {dtype}")
     compute = torch.float32 if dtype in _HALF else dtype
     get = node.attributes.get
     if node.op_type.startswith("RandomNormal"):
-        factor, offset, draw = get("scale", 1.0), get("mean", 0.0), torch.randn
+        factor, offset = get("scale", 1.0), get("mean", 0.0)
+        draw = normal(device, get("seed"))
     else:
         offset = get("low", 0.0)
-        factor, draw = get("high", 1.0) - offset, torch.rand
-
-    def run(shape: Sequence[int]) -> Tensor:
-        place, generator = source()
-        made = draw(tuple(shape), generator=generator, dtype=compute, device=place)
-        return made.mul_(factor).add_(offset).to(device=device, dtype=dtype)
-
-    return run
+        factor = get("high", 1.0) - offset
+        draw = uniform(device, get("seed"))
+    return lambda shape: (draw(shape, compute) * factor + offset).to(dtype)
 
 
 def _random(node: NodeInfo) -> Function:
@@ -165,13 +130,12 @@ for _name, _own in (("RandomNormal", ("mean", "scale")), ("RandomUniform", ("low
 @table.specialized("Bernoulli", 15, 22, attributes=("dtype", "seed"), deterministic=False)
 def bernoulli(node: NodeInfo) -> Function:
     """One with the probability that the input gives."""
-    dtype, source = _dtype(node), _source(node)
+    dtype = _dtype(node)
+    draw = uniform(node.arrays.device, node.attributes.get("seed"))
 
     def run(x: Tensor) -> Tensor:
-        place, generator = source()
         compute = torch.float64 if x.dtype == torch.float64 else torch.float32
-        drawn = torch.rand(x.shape, generator=generator, dtype=compute, device=place)
-        return (drawn.to(x.device) < x).to(dtype)
+        return (draw(x.shape, compute) < x).to(dtype)
 
     return run
 
@@ -182,15 +146,14 @@ def bernoulli(node: NodeInfo) -> Function:
 def multinomial(node: NodeInfo) -> Function:
     """Classes drawn with replacement, a row a distribution, of unnormalized log-probabilities: the
     first class at which the cumulative distribution passes a uniform number."""
-    dtype, source, size = _dtype(node), _source(node), node.attributes["sample_size"]
+    dtype, size = _dtype(node), node.attributes["sample_size"]
+    draw = uniform(node.arrays.device, node.attributes.get("seed"))
 
     def run(x: Tensor) -> Tensor:
-        place, generator = source()
         compute = torch.float64 if x.dtype == torch.float64 else torch.float32
         rising = torch.softmax(x.to(compute), -1).cumsum(-1)
-        drawn = torch.rand((x.shape[0], size), generator=generator, dtype=compute, device=place)
         # The last sum may miss 1 by rounding, or stay level over classes of no probability.
-        drawn = drawn.to(x.device) * rising[:, -1:]
+        drawn = draw((x.shape[0], size), compute) * rising[:, -1:]
         return torch.searchsorted(rising, drawn, right=True).clamp(max=x.shape[1] - 1).to(dtype)
 
     return run

@@ -18,14 +18,12 @@ table = KernelTable()
 
 Tensor = torch.Tensor
 
-FLOATS = {"float", "double", "float16", "bfloat16"}
+INTEGERS = {"tensor(int32)", "tensor(int64)", "tensor(uint32)", "tensor(uint64)"}
 
 
 @table.specialized("MatMul", 1, 9, 13)
 def matmul(node: NodeInfo) -> Run:
-    if node.input_types[0][len("tensor(") : -1] in FLOATS:
-        return torch.matmul
-    return integer_matmul
+    return integer_matmul if node.input_types[0] in INTEGERS else torch.matmul
 
 
 def integer_matmul(a: Tensor, b: Tensor) -> Tensor:
@@ -60,7 +58,7 @@ def _limbs(a: Tensor, b: Tensor) -> Tensor:
 def gemm(node: NodeInfo) -> Run:
     alpha, beta = node.attributes["alpha"], node.attributes["beta"]
     turn_a, turn_b = bool(node.attributes["transA"]), bool(node.attributes["transB"])
-    if node.input_types[0][len("tensor(") : -1] not in FLOATS:
+    if node.input_types[0] in INTEGERS:
         return _integer_gemm(alpha, beta, turn_a, turn_b)
     if turn_b and not turn_a and alpha == 1 and beta == 1 and _is_row(node):
         return lambda a, b, c=None: functional.linear(a, b, c)

@@ -21,7 +21,6 @@ from hal_torch.kernels._integers import (
     ordered,
     remainder,
     signed_view,
-    to_wide_float,
     widest_float,
 )
 from hal_torch.kernels._legacy import ATTRIBUTES, aligned
@@ -151,22 +150,22 @@ def pow_(node: NodeInfo) -> Function:
             return lambda x, y: torch.pow(x, value)
     if base == exponent and base in ("tensor(float)", "tensor(double)"):
         return torch.pow
-    return _power
+    return functools.partial(_power, wide=widest_float(node.arrays.device))
 
 
 table.specialized("Div", 6, attributes=ATTRIBUTES)(aligned(div))
 table.specialized("Pow", 1, attributes=ATTRIBUTES)(aligned(pow_))
 
 
-def _power(x: Tensor, y: Tensor) -> Tensor:
+def _power(x: Tensor, y: Tensor, wide: torch.dtype) -> Tensor:
     if x.dtype.is_floating_point:
         if y.dtype in _HALF or y.dtype == torch.float32 or y.dtype.itemsize < 4:
             compute = torch.float64 if x.dtype == torch.float64 else torch.float32
         else:
-            compute = widest_float(x.device)
+            compute = wide
         return torch.pow(x.to(compute), y.to(compute)).to(x.dtype)
     if y.dtype.is_floating_point:
-        return torch.pow(to_wide_float(x), to_wide_float(y)).to(x.dtype)
+        return torch.pow(x.to(wide), y.to(wide)).to(x.dtype)
     if y.dtype == torch.uint64:
         # 2^63 and more would look negative. Without the highest bit the power is the same modulo
         # 2^64 for every base: 2^63 is a multiple of the order of each odd number.

@@ -41,9 +41,7 @@ def _integral(x: Tensor) -> bool:
     return not x.dtype.is_floating_point
 
 
-@table.kernel(
-    "ArrayFeatureExtractor", 1, domain=DOMAIN, types={"T": NUMBERS}
-)
+@table.kernel("ArrayFeatureExtractor", 1, domain=DOMAIN, types={"T": NUMBERS})
 def array_feature_extractor(x: Tensor, indices: Tensor) -> Tensor:
     found = x.index_select(-1, indices.reshape(-1))
     return found.unsqueeze(0) if x.dim() == 1 else found
@@ -164,7 +162,8 @@ def one_hot_encoder_of_strings(
 ) -> Host:
     hits = x[..., None] == _objects(list(cats_strings), (-1,))
     _unknown(zeros, hits)
-    return hits.astype(np.float32)
+    encoded: Host = hits.astype(np.float32)
+    return encoded
 
 
 def _mapped(x: Host, known: Mapping[Any, Any], default: Any, dtype: Any) -> Host:
@@ -207,11 +206,11 @@ def label_encoder_1(
     return _by_class(x, classes_strings, numbers, (default_int64, default_string))
 
 
-ENCODER = tuple(
-    f"{what}_{kind}"
-    for what in ("keys", "values")
-    for kind in ("floats", "int64s", "strings", "tensor")
-) + ("default_float", "default_int64", "default_string", "default_tensor")
+KINDS = ("floats", "int64s", "strings", "tensor")
+ENCODER = (
+    *(f"{what}_{kind}" for what in ("keys", "values") for kind in KINDS),
+    *("default_float", "default_int64", "default_string", "default_tensor"),
+)
 
 
 def _dtype(type_: str) -> Any:
@@ -220,7 +219,7 @@ def _dtype(type_: str) -> Any:
 
 
 def _listed(node: NodeInfo, what: str, dtype: Any) -> Host:
-    for kind in ("floats", "int64s", "strings", "tensor"):
+    for kind in KINDS:
         values = node.attributes.get(f"{what}_{kind}")
         if kind == "tensor" and isinstance(values, Tensor):
             values = values.cpu().numpy()
@@ -251,26 +250,29 @@ def _default(node: NodeInfo, dtype: Any) -> Any:
     attributes=ENCODER,
 )
 def label_encoder(node: NodeInfo) -> Callable[[Tensor], Tensor]:
-    """Numbers to numbers: a search in the sorted keys. NaN finds the key NaN; the first of equal
-    keys counts."""
-    keys = _listed(node, "keys", np.dtype(_dtype(node.input_types[0])))
+    """Numbers to numbers: a search in the sorted keys. The first of equal keys counts. NaN finds
+    the key NaN from version 4 on, as in onnxruntime."""
+    keys = _listed(node, "keys", np.dtype(_dtype(node.input_types[0]))).reshape(-1)
     out = np.dtype(_dtype(node.output_types[0]))
-    values = _listed(node, "values", out)
-    keys, first = np.unique(keys, return_index=True)  # sorts NaN last
+    values = _listed(node, "values", out).reshape(-1)
+    default = np.array(_default(node, out.type), dtype=out)
+    nan = np.flatnonzero(keys != keys)[:1] if node.version >= 4 else np.zeros(0, dtype=np.int64)
+    for_nan = values[nan[0]] if len(nan) else default
+    real = keys == keys
+    ordered, first = np.unique(keys[real], return_index=True)
+    if not len(ordered):
+        raise UnsupportedError("it has no key but NaN")
     device = node.arrays.device
-    sorted_keys = torch.from_numpy(keys).to(device)
-    found_values = torch.from_numpy(np.ascontiguousarray(values[first])).to(device)
-    default = torch.tensor(_default(node, out.type), dtype=found_values.dtype, device=device)
-    has_nan = keys.dtype.kind == "f" and bool(np.isnan(keys[-1]))
+    sorted_keys, found_values, default_value, nan_value = (
+        torch.from_numpy(np.array(a)).to(device)
+        for a in (ordered, values[real][first], default, for_nan)
+    )
 
     def run(x: Tensor) -> Tensor:
         x = x.contiguous()
         at = torch.searchsorted(sorted_keys, x).clamp_(max=len(sorted_keys) - 1)
-        hit = sorted_keys[at] == x
-        if has_nan:
-            at = torch.where(x.isnan(), len(sorted_keys) - 1, at)
-            hit |= x.isnan()
-        return torch.where(hit, found_values[at], default)
+        found = torch.where(sorted_keys[at] == x, found_values[at], default_value)
+        return torch.where(x.isnan(), nan_value, found) if len(nan) else found
 
     return run
 
@@ -283,7 +285,9 @@ def label_encoder_of_strings(node: NodeInfo) -> Callable[[Host], Host]:
     pairs = zip(reversed(keys.tolist()), reversed(values.tolist()), strict=True)
     known = dict(pairs)
     default = _default(node, out if out is object else np.dtype(out).type)
-    missing = next((value for key, value in known.items() if key != key), default)
+    missing = default
+    if node.version >= 4:
+        missing = next((value for key, value in known.items() if key != key), default)
 
     def run(x: Host) -> Host:
         found = _mapped(x, known, default, out)

@@ -184,8 +184,9 @@ def lrn(
 def mean_variance_normalization(x: Tensor, *, axes: tuple[int, ...] = (0, 2, 3)) -> Tensor:
     """The 1e-9 is the function body's in the standard."""
     wide = widened(x)
-    std, mean = torch.std_mean(wide, dim=list(axes), correction=0, keepdim=True)
-    return ((wide - mean) / (std + 1e-9)).to(x.dtype)
+    centred = wide - wide.mean(dim=axes, keepdim=True)
+    std = centred.square().mean(dim=axes, keepdim=True).sqrt()
+    return (centred / (std + 1e-9)).to(x.dtype)
 
 
 @table.kernel("LpNormalization", 1, 22)

@@ -140,7 +140,8 @@ def global_lp_pool(x: Tensor, *, p: int = 2) -> Tensor:
     if x.dim() <= 2:
         return x.abs()
     axes = tuple(range(2, x.dim()))
-    return torch.linalg.vector_norm(widened(x), p, dim=axes, keepdim=True).to(x.dtype)
+    norms: Tensor = torch.linalg.vector_norm(widened(x), p, dim=axes, keepdim=True)
+    return norms.to(x.dtype)
 
 
 @table.specialized(

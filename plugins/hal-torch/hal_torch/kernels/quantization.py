@@ -173,12 +173,17 @@ def _centred(x: Tensor, zero_point: Tensor | None, *, rows: bool = False) -> Ten
     return values - (zero.unsqueeze(-1) if rows and zero.dim() == 1 else zero)
 
 
-@table.kernel("MatMulInteger", 10)
-def matmul_integer(
-    a: Tensor, b: Tensor, a_zero_point: Tensor | None = None, b_zero_point: Tensor | None = None
-) -> Tensor:
+@table.specialized("MatMulInteger", 10)
+def matmul_integer(node: NodeInfo) -> Function:
     """Exact, in int32; zero points of `a` by row and of `b` by column."""
-    return integer_matmul(_centred(a, a_zero_point, rows=True), _centred(b, b_zero_point))
+    wide = widest_float(node.arrays.device)
+
+    def run(
+        a: Tensor, b: Tensor, a_zero: Tensor | None = None, b_zero: Tensor | None = None
+    ) -> Tensor:
+        return integer_matmul(_centred(a, a_zero, rows=True), _centred(b, b_zero), wide)
+
+    return run
 
 
 def _scales(scale: Tensor, *, rows: bool = False) -> Tensor:
@@ -192,6 +197,7 @@ def qlinear_matmul(node: NodeInfo) -> Function:
     """The exact product, scaled in the widest float of the device."""
     to = _element_type(node.output_types[0])
     small = _element_type(node.input_types[0]) in FLOAT8
+    wide = widest_float(node.arrays.device)
 
     def run(
         a: Tensor,
@@ -207,8 +213,7 @@ def qlinear_matmul(node: NodeInfo) -> Function:
             left = float_values(a) - _scales(float_values(a_zero), rows=True)
             product = torch.matmul(left, float_values(b) - _scales(float_values(b_zero)))
         else:
-            product = matmul_integer(a, b, a_zero, b_zero)
-        wide = widest_float(a.device)
+            product = integer_matmul(_centred(a, a_zero, rows=True), _centred(b, b_zero), wide)
         factor = _scales(a_scale, rows=True).to(torch.float32) * _scales(b_scale).to(torch.float32)
         factor = factor / _scales(y_scale, rows=True).to(torch.float32)
         zero = _scales(float_values(y_zero), rows=True)
@@ -246,6 +251,7 @@ def conv_integer(node: NodeInfo) -> Function:
 def qlinear_conv(node: NodeInfo) -> Function:
     """The exact convolution and bias, scaled in the widest float of the device."""
     convolution = Convolution(node)
+    wide = widest_float(node.arrays.device)
     to = _element_type(node.output_types[0])
 
     def run(
@@ -264,7 +270,6 @@ def qlinear_conv(node: NodeInfo) -> Function:
         total = convolution(_centred(x, x_zero), centred)
         if bias is not None:
             total = total + bias.reshape([-1] + [1] * (rank - 2))
-        wide = widest_float(x.device)
         factor = x_scale.reshape(()) * _by_channel(w_scale, rank, first=False)
         scaled = total.to(wide) * (factor / y_scale.reshape(())).to(wide)
         return _quantized(scaled, y_zero.reshape(()), to, True)

@@ -193,10 +193,12 @@ def _known(operator: _Reduction, node: NodeInfo, axes: Dims, keep: bool, noop: b
 
 def _register(operator: _Reduction) -> None:
     def by_attribute(node: NodeInfo) -> Any:
+        widest_float(node.arrays.device)  # so that the kernels find it known
         axes = tuple(node.attributes.get("axes") or ())
         return _known(operator, node, axes, bool(node.attributes["keepdims"]), False)
 
     def by_input(node: NodeInfo) -> Any:
+        widest_float(node.arrays.device)
         keep = bool(node.attributes["keepdims"])
         noop = bool(node.attributes["noop_with_empty_axes"])
         given = node.input_types[1:2] not in ((), ("",)) or len(node.constants) > 1

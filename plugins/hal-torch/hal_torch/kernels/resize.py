@@ -233,6 +233,12 @@ def _torch_nearest(axis: Axis, shift: float) -> bool:
 
 
 def _resizer(node: NodeInfo, **more: Any) -> _Resizer:
+    if node.input_types[0] == "tensor(string)":
+        raise UnsupportedError("strings are resized on the host")
+    return _any_resizer(node, **more)
+
+
+def _any_resizer(node: NodeInfo, **more: Any) -> _Resizer:
     given = {**node.attributes, **more}
     return _Resizer(_mode(given), given.get("extrapolation_value", 0.0), given.get("axes"))
 
@@ -257,12 +263,9 @@ def _strings(resizer: _Resizer) -> Callable[[Host, Request], Host]:
     return resizer.strings
 
 
-# Rows for strings stand first: the others take whatever a tensor can hold.
-
-
 @table.specialized("Upsample", 7, attributes=("mode", "scales"), types=_STRING, host_only=True)
 def upsample_7_strings(node: NodeInfo) -> Kernel:
-    resizer, scales = _resizer(node, **_SIMPLE), node.attributes["scales"]
+    resizer, scales = _any_resizer(node, **_SIMPLE), node.attributes["scales"]
     resize = _strings(resizer)
     return lambda x: resize(x, resizer.request(x.shape, scales))
 
@@ -276,7 +279,7 @@ def upsample_7(node: NodeInfo) -> Kernel:
 @table.specialized("Upsample", 9, attributes=("mode",), types=_STRING, host_only=True)
 @table.specialized("Resize", 10, attributes=("mode",), types=_STRING, host_only=True)
 def resize_10_strings(node: NodeInfo) -> Kernel:
-    resizer = _resizer(node, **_SIMPLE)
+    resizer = _any_resizer(node, **_SIMPLE)
     resize = _strings(resizer)
     return lambda x, scales: resize(x, resizer.request(x.shape, scales))
 
@@ -292,7 +295,7 @@ def resize_10(node: NodeInfo) -> Kernel:
     "Resize", 11, 13, 18, 19, attributes=_RESIZE, types={"T1": {"string"}}, host_only=True
 )
 def resize_strings(node: NodeInfo) -> Kernel:
-    resizer = _resizer(node)
+    resizer = _any_resizer(node)
     resize = _strings(resizer)
     policy = node.attributes.get("keep_aspect_ratio_policy", "stretch")
 

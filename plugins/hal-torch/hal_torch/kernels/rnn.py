@@ -101,10 +101,11 @@ def _fused(kind: str, names: Sequence[str], linear: bool) -> Callable[..., Any] 
 def recurrent(node: NodeInfo) -> Kernel:
     """float16 and bfloat16 are computed in float32, and rounded once."""
     layer = _Layer.of(node)
+    fused = layer.fused
     given = (*node.constants, *(None,) * 8)
     absent = (*(not type_ for type_ in node.input_types), *(True,) * 8)
     ready = all(given[i] is not None or absent[i] for i in (1, 2, 3))
-    constant = _fused_weights(layer, *given[1:4]) if layer.fused and ready else None
+    constant = _fused_weights(layer, *given[1:4]) if fused is not None and ready else None
 
     def run(
         x: Tensor,
@@ -123,9 +124,9 @@ def recurrent(node: NodeInfo) -> Kernel:
         h = _initial(initial_h, layer, x, r.shape[-1])
         c = _initial(initial_c, layer, x, r.shape[-1]) if layer.kind == "LSTM" else None
         lengths = _lengths(sequence_lens, x)
-        if layer.fused is not None and lengths is None and p is None and x.numel():
+        if fused is not None and lengths is None and p is None and x.numel():
             weights = constant or _fused_weights(layer, w, r, b)
-            y, h, c = _run_fused(layer, weights, x, h, c)
+            y, h, c = _run_fused(layer, fused, weights, x, h, c)
         else:
             y, h, c = _run_steps(layer, (w, r, b, p), x, h, c, lengths)
         if layer.batch_first:
@@ -161,18 +162,32 @@ def _fused_weights(
 
     def arranged(t: Tensor) -> Tensor:
         parts = widened(t).chunk(len(order))
-        return torch.cat([parts[i] for i in order]) if len(order) > 1 else parts[0].contiguous()
+        return torch.cat([parts[i] for i in order]) if len(order) > 1 else parts[0]
 
-    found: list[Tensor] = []
+    weights: list[Tensor] = []
+    biases: list[Tensor] = []
     for direction in range(len(layer.backward)):
-        found += [arranged(w[direction]), arranged(r[direction])]
+        weights += [arranged(w[direction]), arranged(r[direction])]
         if b is not None:
-            found += [arranged(half) for half in b[direction].chunk(2)]
-    return found, b is not None
+            biases += [arranged(half) for half in b[direction].chunk(2)]
+    # One chunk of memory, weights before biases, as cuDNN wants it.
+    every = weights + biases
+    flat = torch.cat([t.reshape(-1) for t in every])
+    parts = torch.split_with_sizes(flat, [t.numel() for t in every])
+    shaped = [part.reshape(t.shape) for part, t in zip(parts, every, strict=True)]
+    if b is None:
+        return shaped, False
+    count = len(weights)
+    return [
+        t
+        for i in range(0, count, 2)
+        for t in (*shaped[i : i + 2], *shaped[count + i : count + i + 2])
+    ], True
 
 
 def _run_fused(
     layer: _Layer,
+    fused: Callable[..., Any],
     weights: tuple[list[Tensor], bool],
     x: Tensor,
     h: Tensor,
@@ -185,24 +200,11 @@ def _run_fused(
         x = x.flip(0)
     state = h if c is None else (h, c)
     both = len(layer.backward) > 1
-    made = _call(layer.fused, x, state, parameters, has_biases, both)
+    made = fused(x, state, parameters, has_biases, 1, 0.0, False, both, False)
     y = made[0].reshape(*x.shape[:2], len(layer.backward), -1).transpose(1, 2)
     if only_backward:
         y = y.flip(0)
     return y, made[1], None if c is None else made[2]
-
-
-def _call(
-    fused: Callable[..., Any] | None,
-    x: Tensor,
-    state: Any,
-    parameters: list[Tensor],
-    has_biases: bool,
-    both: bool,
-) -> Any:
-    if fused is None:
-        raise UnsupportedError("torch has no such recurrent operator")
-    return fused(x, state, parameters, has_biases, 1, 0.0, False, both, False)
 
 
 def _run_steps(
@@ -213,14 +215,22 @@ def _run_steps(
     c: Tensor | None,
     lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    made = []
+    ys: list[Tensor] = []
+    hidden: list[Tensor] = []
+    cells: list[Tensor] = []
+    w, r, b, p = given
     for i, (cell, backward) in enumerate(zip(layer.cells, layer.backward, strict=True)):
-        w, r, b, p = (None if t is None else widened(t[i]) for t in given)
-        weights = Weights(w, r, b, p)
-        cell_state = None if c is None else c[i]
-        made.append(run_direction(cell, weights, x, h[i], cell_state, lengths, backward))
-    y = torch.stack([m[0] for m in made], dim=1)
-    states = torch.stack([m[1] for m in made])
-    if c is None:
-        return y, states, None
-    return y, states, torch.stack([m[2] for m in made])
+        weights = Weights(
+            widened(w[i]),
+            widened(r[i]),
+            None if b is None else widened(b[i]),
+            None if p is None else widened(p[i]),
+        )
+        y, last, last_cell = run_direction(
+            cell, weights, x, h[i], None if c is None else c[i], lengths, backward
+        )
+        ys.append(y)
+        hidden.append(last)
+        if last_cell is not None:
+            cells.append(last_cell)
+    return torch.stack(ys, dim=1), torch.stack(hidden), torch.stack(cells) if cells else None

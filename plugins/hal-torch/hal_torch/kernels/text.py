@@ -1,16 +1,15 @@
 """Strings and text, on the host; TfIdfVectorizer over integers computes in PyTorch.
 
-RegexFullMatch is defined over re2, and matched here by Python's `re`, with re2's meaning of \\d, \\w,
-\\s and \\b (ASCII) and of \\z. What re2 refuses (lookaround, backreferences, conditionals, atomic
-groups, possessive repeats) is refused at compile; so is what only re2 knows (\\p, \\C, \\Q, (?U), and
-classes as [:alpha:]). `re` backtracks: unlike re2, it can take exponential time on a pattern with a
-repeat in a repeat.
+RegexFullMatch is defined over re2, and matched here by Python's `re`, with re2's ASCII meaning of
+the classes d, w, s and of b, and of z as the end. What re2 refuses (lookaround, backreferences,
+conditionals, atomic groups, possessive repeats) is refused at compile; so is what only re2 knows
+(p, C, Q, the flag U, and classes as [:alpha:]). `re` backtracks: unlike re2, it can take
+exponential time on a pattern with a repeat in a repeat.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,9 +32,7 @@ def string_concat(x: Host, y: Host) -> Host:
 
 
 @table.kernel("StringSplit", 20, host_only=True)
-def string_split(
-    x: Host, *, delimiter: str = "", maxsplit: int | None = None
-) -> tuple[Host, Host]:
+def string_split(x: Host, *, delimiter: str = "", maxsplit: int | None = None) -> tuple[Host, Host]:
     limit = -1 if maxsplit is None else maxsplit
     parts = [text.split(delimiter or None, limit) for text in x.reshape(-1).tolist()]
     width = max(map(len, parts), default=0)
@@ -44,13 +41,6 @@ def string_split(
         row[: len(found)] = found
     counts = np.array([len(found) for found in parts], dtype=np.int64)
     return made.reshape(*x.shape, width), counts.reshape(x.shape)
-
-
-def _plain(text: str) -> str:
-    """Without accents, which is what a stop word is compared with."""
-    if text.isascii():
-        return text
-    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
 
 @table.kernel("StringNormalizer", 10, host_only=True)
@@ -232,9 +222,7 @@ def tf_idf_vectorizer(node: NodeInfo) -> Callable[[Tensor], Tensor]:
     return run
 
 
-@table.specialized(
-    "TfIdfVectorizer", 9, types={"T": {"string"}}, attributes=TFIDF, host_only=True
-)
+@table.specialized("TfIdfVectorizer", 9, types={"T": {"string"}}, attributes=TFIDF, host_only=True)
 def tf_idf_vectorizer_of_strings(node: NodeInfo) -> Callable[[Host], Host]:
     if not node.attributes.get("pool_strings"):
         raise UnsupportedError("it has no pool_strings for an input of strings")

@@ -267,7 +267,9 @@ def tree_ensemble(node: NodeInfo) -> Callable[[Tensor], Tensor]:
     names = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
     functions = ("AVERAGE", "SUM", "MIN", "MAX")
     name = _chosen(names, node.attributes.get("post_transform", 0), "post_transform")
-    function = _chosen(functions, node.attributes.get("aggregate_function", 1), "aggregate_function")
+    function = _chosen(
+        functions, node.attributes.get("aggregate_function", 1), "aggregate_function"
+    )
     feature = _ints(node, "nodes_featureids")
     size = len(feature)
     codes = _array(node, "nodes_modes").astype(np.int64)

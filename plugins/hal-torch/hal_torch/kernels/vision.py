@@ -47,7 +47,6 @@ def _sampling(node: NodeInfo) -> tuple[str, str, bool]:
     return _MODES[mode], padding, bool(node.attributes["align_corners"])
 
 
-# The row for strings stands first: the other takes whatever a tensor can hold.
 @table.specialized(
     "GridSample",
     16,
@@ -68,7 +67,8 @@ def grid_sample_strings(node: NodeInfo) -> Kernel:
         picked = grid_sample(
             places, torch.from_numpy(grid.astype(np.float64)), mode, padding, align
         )
-        return np.append(np.array([""], dtype=object), x.reshape(-1))[picked.numpy()]
+        strings: Host = np.append(np.array([""], dtype=object), x.reshape(-1))
+        return np.asarray(strings[picked.numpy()])
 
     return run
 
@@ -76,12 +76,14 @@ def grid_sample_strings(node: NodeInfo) -> Kernel:
 @table.specialized("GridSample", 16, 20, 22, attributes=_GRID_SAMPLE)
 def grid_sample_kernel(node: NodeInfo) -> Kernel:
     mode, padding, align = _sampling(node)
+    if node.input_types[0] == "tensor(string)":
+        raise UnsupportedError("strings are sampled on the host")
     torch_mode = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)
 
     def is_torchs(rank: int) -> bool:
         """Whether torch's own operator does just this."""
         if mode == "cubic":
-            return rank == 2 and padding == "zeros"
+            return rank == 2
         return rank in (2, 3) and (mode == "linear" or padding != "reflection")
 
     def run(x: Tensor, grid: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Prints what the installed PyTorch declares of its operators, as JSON: `python -m hal_torch.opinfo`.
+"""Prints what the installed PyTorch declares of its operators: `python -m hal_torch.opinfo`.
 
 It runs in a process of its own, so that the parent imports no torch.
 """
@@ -39,8 +39,9 @@ def _core(op: Any) -> set[str]:
     """The core ATen operators that the OpInfo stands for: its namesake, and what its first sample
     asks the dispatcher for where that is a single operator."""
     asked: set[str] = set()
+    mode: Any = TorchDispatchMode
 
-    class Listen(TorchDispatchMode):
+    class Listen(mode):  # type: ignore[misc]  # torch does not type its constructor
         def __torch_dispatch__(
             self, operator: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
@@ -60,8 +61,8 @@ def _core(op: Any) -> set[str]:
 
 
 def _is_core(name: str) -> bool:
-    packet = getattr(torch.ops.aten, name, None)
-    overloads = getattr(packet, "overloads", list)()
+    packet: Any = getattr(torch.ops.aten, name, None)
+    overloads: list[str] = packet.overloads() if hasattr(packet, "overloads") else []
     return any(torch.Tag.core in getattr(packet, o).tags for o in overloads)
 
 

@@ -1,14 +1,19 @@
 """When is a result right? Structure, shape, dtype and values against the oracle's.
 
-Tolerances are those of `torch.testing.assert_close` by dtype times FACTOR, or what the OpInfo
-itself declares for the dtype (toleranceOverride, precisionOverride) where that is wider.
+A value is right when `|got - expected| <= atol + rtol * |expected| + EPSILONS * eps * largest`.
+
+rtol and atol are those of `torch.testing.assert_close` by dtype times FACTOR, or what the OpInfo
+itself declares for the dtype (toleranceOverride, precisionOverride) where that is wider. The last
+term is the rounding of an intermediate as large as the largest finite value expected of the tensor,
+at the precision of the result: a sum that cancels keeps the absolute error of its terms (Higham,
+Accuracy and Stability of Numerical Algorithms, 4.2). Integers and bool are exact.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -17,11 +22,14 @@ from torch.utils._pytree import tree_flatten
 from hal_torch.opinfo.database import dtype_name
 from hal_torch.opinfo.samples import higher
 
-__all__ = ["FACTOR", "Tolerance", "leaves", "mismatch", "tolerance_of"]
+__all__ = ["EPSILONS", "FACTOR", "Tolerance", "leaves", "mismatch", "tolerance_of"]
 
 FACTOR = 10
 """assert_close compares two results of one precision; here one side is exact, the other has the
 rounding of every step of a composite operator."""
+
+EPSILONS = 4
+"""How many such roundings a result may carry."""
 
 _DEFAULTS = {
     # dtype: (rtol, atol), torch.testing.assert_close's, PyTorch 2.13
@@ -37,22 +45,34 @@ _DEFAULTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Tolerance:
-    """`|got - expected| <= atol + rtol * |expected|`; both zero: exact."""
+    """Relative, absolute, and relative to the largest value expected."""
 
     rtol: float = 0.0
     atol: float = 0.0
+    scale: float = 0.0
 
     def widest(self, other: Tolerance) -> Tolerance:
-        return Tolerance(max(self.rtol, other.rtol), max(self.atol, other.atol))
+        """The larger of each."""
+        return Tolerance(
+            max(self.rtol, other.rtol), max(self.atol, other.atol), max(self.scale, other.scale)
+        )
+
+    def times(self, factor: float) -> Tolerance:
+        """Every part `factor` times as wide."""
+        return Tolerance(factor * self.rtol, factor * self.atol, factor * self.scale)
 
 
-def tolerance_of(op: Any, dtype: torch.dtype) -> Tolerance:
-    """The tolerance of floating results of an OpInfo that is called with `dtype`."""
+def tolerance_of(op: Any, dtype: torch.dtype, arguments: Iterable[torch.dtype] = ()) -> Tolerance:
+    """The tolerance of the floating results of an OpInfo that is called with `dtype`; that of the
+    least precise where some `arguments` are of other floating dtypes."""
     found = _default(dtype)
+    for other in arguments:
+        if other.is_floating_point or other.is_complex:
+            found = found.widest(_default(other))
     for info in op.decorators:
         for decorator in getattr(info, "decorators", ()):
             declared = getattr(decorator, "d", None)
-            value = declared.get(dtype) if isinstance(declared, dict) else None
+            value: Any = declared.get(dtype) if isinstance(declared, dict) else None
             if hasattr(value, "rtol"):
                 found = found.widest(Tolerance(value.rtol, value.atol))
             elif isinstance(value, float):
@@ -61,10 +81,11 @@ def tolerance_of(op: Any, dtype: torch.dtype) -> Tolerance:
 
 
 def _default(dtype: torch.dtype) -> Tolerance:
-    rtol, atol = _DEFAULTS.get(dtype, _DEFAULTS[torch.float32])
-    if dtype.is_floating_point and dtype.itemsize == 1:
-        rtol = torch.finfo(dtype).eps
-    return Tolerance(FACTOR * rtol, FACTOR * atol)
+    if not (dtype.is_floating_point or dtype.is_complex):
+        dtype = torch.float32  # the default of floating results of integers
+    epsilon = torch.finfo(dtype).eps
+    rtol, atol = _DEFAULTS.get(dtype, (epsilon, epsilon))  # float8: assert_close has none
+    return Tolerance(FACTOR * rtol, FACTOR * atol, EPSILONS * epsilon)
 
 
 def leaves(result: Any) -> list[Any]:
@@ -134,7 +155,10 @@ def _values(want: torch.Tensor, have: torch.Tensor, tolerance: Tolerance) -> str
         # the oracle's value as the result's dtype can hold it: what overflows there is infinite
         want = want.to(have.dtype).to(dtype)
         have = have.to(dtype)
-        close = torch.isclose(have, want, tolerance.rtol, tolerance.atol, equal_nan=True)
+        size = want.abs()
+        largest = float(size[size.isfinite()].max()) if size.isfinite().any() else 0.0
+        atol = tolerance.atol + tolerance.scale * largest
+        close = torch.isclose(have, want, tolerance.rtol, atol, equal_nan=True)
         wrong = close.logical_not()
     count = int(wrong.sum())
     return "" if not count else _describe(want, have, wrong, count)

@@ -1,4 +1,4 @@
-"""PyTorch's OpInfo database, which lives in a private module of torch: the one place that imports it.
+"""PyTorch's OpInfo database, from a private module of torch that nothing else here imports.
 
 It is what PyTorch tests itself with; its form may change with any release. docs/torch-suite.md says
 which releases the suite has run with.
@@ -32,7 +32,8 @@ def operators() -> Mapping[str, Any]:
     for name, module in list(sys.modules.items()):
         if module is database or name.startswith(_DEFINITIONS):
             # It sets one seed before every call of a random operator; statistics need other draws.
-            vars(module).update({"wrapper_set_seed": _call} if "wrapper_set_seed" in vars(module) else {})
+            if "wrapper_set_seed" in vars(module):
+                vars(module)["wrapper_set_seed"] = _call
     return {op.full_name: op for op in database.op_db}
 
 

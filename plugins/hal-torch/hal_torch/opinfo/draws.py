@@ -13,7 +13,7 @@ DRAWS = 32
 
 _QUANTILES = 9
 _LIMIT = 8.0
-"""Standard errors. Welch's t has some 60 degrees of freedom here: by chance less than once in 10^9."""
+"""Standard errors. Welch's t has some 60 degrees of freedom: by chance less than once in 10^9."""
 
 
 def same_distribution(want: torch.Tensor, have: torch.Tensor, tolerance: Tolerance) -> str:
@@ -34,7 +34,7 @@ def same_distribution(want: torch.Tensor, have: torch.Tensor, tolerance: Toleran
     left, right = (_draws(x) for x in (want, have))
     pooled = torch.cat([left, right]).reshape(-1).sort()[0]
     at = torch.linspace(0.02, 0.98, _QUANTILES, dtype=torch.float64) * (pooled.numel() - 1)
-    for quantile in pooled[at.round().to(torch.int64)].unique():
+    for quantile in torch.unique(pooled[at.round().to(torch.int64)]):
         slack = tolerance.atol + tolerance.rtol * quantile.abs()
         below = [(x < quantile - slack).to(torch.float64).mean(1) for x in (left, right)]
         up_to = [(x <= quantile + slack).to(torch.float64).mean(1) for x in (left, right)]

@@ -41,7 +41,7 @@ def seeded(name: str) -> Iterator[None]:
     seed = zlib.crc32(name.encode())
     torch.manual_seed(seed)
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 (what torch's samples draw from)
+    np.random.seed(seed)
     yield
 
 
@@ -81,14 +81,16 @@ def _map(call: Call, device: torch.device, to: Callable[[torch.dtype], torch.dty
         # a device among the arguments of a sample is where it was made
         return device if isinstance(item, torch.device) else item
 
-    kwargs = {k: str(device) if k == "device" else tree_map(leaf, v) for k, v in call.kwargs.items()}
+    kwargs = {
+        k: str(device) if k == "device" else tree_map(leaf, v) for k, v in call.kwargs.items()
+    }
     return Call(tuple(tree_map(leaf, a) for a in call.args), kwargs, call.for_gradient)
 
 
 def _copy(item: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     plain = item.detach()
     if _is_part(plain):  # an operator such as as_strided sees what lies around it
-        whole = torch.empty(0, dtype=plain.dtype).set_(plain.untyped_storage())  # type: ignore[call-overload]  # a storage is a source too
+        whole = torch.empty(0, dtype=plain.dtype).set_(plain.untyped_storage())
         moved = whole.to(device=device, dtype=dtype, copy=True)
         copy = moved.as_strided(plain.size(), plain.stride(), plain.storage_offset())
     else:

@@ -8,6 +8,7 @@ copied or copies something back. The device of the result says nothing.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,11 +21,12 @@ _COPIES = {"aten::copy_": (1, 0), "aten::_copy_from": (0, 1), "aten::_copy_from_
 """The calls that copy between devices: the positions of their source and target."""
 _NO_WORK = frozenset(
     f"aten::{name}"
-    for name in (
-        "_copy_from _copy_from_and_resize _local_scalar_dense _reshape_alias _to_copy alias "
-        "as_strided clone copy_ detach empty empty_like empty_strided expand item permute "
-        "reshape resize_ select set_ slice squeeze t to transpose unsqueeze view"
-    ).split()
+    for name in re.findall(
+        r"\w+",
+        """_copy_from _copy_from_and_resize _local_scalar_dense _reshape_alias _to_copy alias
+        as_strided clone copy_ detach empty empty_like empty_strided expand item permute reshape
+        resize_ select set_ slice squeeze t to transpose unsqueeze view""",
+    )
 )
 """Calls on the CPU that compute nothing."""
 
@@ -39,7 +41,7 @@ class Watch:
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         self._device, self._dtype = device.type, str(dtype)
-        self._profile = torch.profiler.profile(
+        self._profile: Any = torch.profiler.profile(
             activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True
         )
 
@@ -62,7 +64,8 @@ class Watch:
         roots = profiler.kineto_results.experimental_event_tree()
         # autograd works in threads of its own, whose events are no children of the mark
         events = sorted(_walk(roots), key=lambda event: int(event.start_time_ns))
-        end, copied, out = 0, set(), False
+        end, out = 0, False
+        copied: set[int] = set()
         for event in events:
             if event.name == _MARK:
                 end, copied, out = int(event.end_time_ns), set(), False
@@ -77,9 +80,10 @@ class Watch:
                     out = True
                 elif out and self._returns(source, target):
                     return f"its data went to the CPU and came back ({event.name})"
-            elif event.name.startswith("aten::") and event.name not in _NO_WORK:
-                if any(t.storage_data_ptr in copied for t in _tensors(event)):
-                    return f"{event.name} ran on the CPU with data of the device"
+            elif event.name not in _NO_WORK and any(
+                t.storage_data_ptr in copied for t in _tensors(event)
+            ):
+                return f"{event.name} ran on the CPU with data of the device"
         return ""
 
     def _leaves(self, source: Any, target: Any) -> bool:

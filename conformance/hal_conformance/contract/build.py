@@ -1,0 +1,108 @@
+"""Drafts become cases; and the list of all of them."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator, Sequence
+
+from hal import Model, Tensor, Value
+from hal.contract import STABLE_DOMAINS, Operator, contract
+from hal_conformance.case import Case, DataSet
+from hal_conformance.contract import families
+from hal_conformance.contract.draft import Ask, Draft, generators_of
+from hal_conformance.contract.oracles import expected_of
+from hal_conformance.contract.protos import Dim, model_of, symbolic
+from hal_conformance.model_facts import model_facts
+
+__all__ = ["build", "contract_cases", "drafts"]
+
+
+def contract_cases() -> Iterator[Case]:
+    """Every case of the suite, by operator, constraint and type as the contract has them."""
+    for ask, draft in drafts():
+        yield build(ask, draft)
+
+
+def drafts(*keys: str) -> Iterator[tuple[Ask, Draft]]:
+    """What the generators yield for these operators; for all of them if none is named.
+
+    Raises ValueError where a generator yields one id twice.
+    """
+    _load_families()
+    wanted = [contract().latest(key) for key in keys] or [
+        op for op in contract().operators if op.domain in STABLE_DOMAINS
+    ]
+    for operator in wanted:
+        seen: set[str] = set()
+        for ask in _asks(operator):
+            for generator in generators_of(operator.key):
+                for draft in generator(ask):
+                    if ask.id(draft.slug) in seen:
+                        raise ValueError(f"the id {ask.id(draft.slug)} is given twice")
+                    seen.add(ask.id(draft.slug))
+                    yield ask, draft
+
+
+def build(ask: Ask, draft: Draft) -> Case:
+    """The case of a draft: its model, its data, and the cells that its types exercise."""
+    operator, case_id = ask.operator, ask.id(draft.slug)
+    try:
+        verdict = expected_of(operator, draft)
+    except Exception as error:
+        raise RuntimeError(f"{case_id}: {type(error).__name__}: {error}") from error
+    dims = [_output_dims(draft, i, verdict.outputs) for i in range(len(draft.outputs))]
+    model = model_of(operator, draft, dims)
+    facts = model_facts(model)
+    return Case(
+        id=case_id,
+        suite="contract",
+        nodes=facts.nodes,
+        operators=facts.operators,
+        cells=facts.cells,
+        single_operator=facts.single_operator,
+        expanded=False,
+        opset=facts.opset,
+        ir_version=facts.ir_version,
+        rtol=draft.tolerance.rtol,
+        atol=draft.tolerance.atol,
+        disputed=verdict.disputed,
+        judge=draft.judge,
+        model=Model(model.SerializeToString(deterministic=True)),
+        data_sets=tuple(
+            DataSet(_inputs(draft, run.inputs), _named("y", outputs))
+            for run, outputs in zip(draft.runs, verdict.outputs, strict=True)
+        ),
+    )
+
+
+def _asks(operator: Operator) -> Iterator[Ask]:
+    if not operator.constraints:
+        yield Ask(operator, "", "")
+    for constraint in operator.constraints:
+        for type_ in constraint.types:
+            yield Ask(operator, constraint.name, type_)
+
+
+def _load_families() -> None:
+    for module in pkgutil.iter_modules(families.__path__):
+        importlib.import_module(f"{families.__name__}.{module.name}")
+
+
+def _inputs(draft: Draft, values: Sequence[Value | None]) -> dict[str, Value]:
+    fed = [None if i in draft.constants else value for i, value in enumerate(values)]
+    return _named("x", fed)
+
+
+def _named(letter: str, values: Sequence[Value | None]) -> dict[str, Value]:
+    return {f"{letter}{i}": value for i, value in enumerate(values) if value is not None}
+
+
+def _output_dims(
+    draft: Draft, position: int, outputs: Sequence[Sequence[Value | None]]
+) -> list[Dim] | None:
+    shapes = [value.shape for run in outputs if isinstance(value := run[position], Tensor)]
+    if not shapes:
+        return None
+    computed = draft.dynamic_outputs
+    return symbolic(shapes, f"y{position}", always=computed or draft.dynamic)

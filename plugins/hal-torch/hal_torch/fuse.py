@@ -1,0 +1,292 @@
+"""Convolutions on the CPU as oneDNN does them best: one call for a convolution, the scaling after
+it, a residual sum and an activation; weights laid out once; images with their channels last.
+
+The operators `torch.ops.mkldnn` are those that TorchInductor calls. A program keeps its steps as
+they are where torch is built without oneDNN, and on every other device.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+
+from hal.kernels import NodeInfo
+from hal.kernels.rewriting import Block, Constants, Step, Value
+from hal_torch.kernels._window import Window
+
+__all__ = ["fuse_convolutions"]
+
+Tensor = torch.Tensor
+Unary = tuple[str, list[float], str]
+_NO_UNARY: Unary = ("none", [], "")
+
+
+def fuse_convolutions(block: Block, constants: Constants) -> None:
+    """Replace convolutions of constant weights, and what follows them, in place."""
+    if not torch._C._has_mkldnn:
+        return
+    graph = _Uses(block)
+    chains = [_Chain(graph, step, constants) for step in block.steps if _fits(step, constants)]
+    last = {id(chain.steps[-1]): chain for chain in chains}
+    gone = {id(step) for chain in chains for step in chain.steps}
+    block.steps = [
+        last[id(step)].fused() if id(step) in last else step
+        for step in block.steps
+        if id(step) in last or id(step) not in gone
+    ]
+    for step in block.steps:
+        for inner in step.blocks:
+            fuse_convolutions(inner, constants)
+
+
+class _Uses:
+    """Who reads each value of a block."""
+
+    def __init__(self, block: Block) -> None:
+        self._readers: dict[int, list[Step | None]] = {}
+        self.taken: set[int] = set()
+        """Steps that are part of a chain."""
+        for step in block.steps:
+            inner = [v for b in step.blocks for v in b.captures()]
+            for value in (*step.args, *inner):
+                if value is not None:
+                    self._readers.setdefault(id(value), []).append(None if inner else step)
+        for value in block.results:
+            if value is not None:
+                self._readers.setdefault(id(value), []).append(None)
+
+    def only_reader(self, value: Value | None) -> Step | None:
+        """The one step that reads a value, if one reads it, once, and none takes it yet."""
+        readers = self._readers.get(id(value), [])
+        if len(readers) != 1 or readers[0] is None or id(readers[0]) in self.taken:
+            return None
+        return readers[0]
+
+
+def _fits(step: Step, constants: Constants) -> bool:
+    if step.op_type != "Conv" or step.info is None or step.info.domain or step.on_host:
+        return False
+    weight = step.args[1]
+    bias = step.args[2] if len(step.args) > 2 else None
+    if weight is None or not weight.constant or not (bias is None or bias.constant):
+        return False
+    array = constants.device(weight)
+    return bool(array.ndim == 4 and array.numel() and array.dtype == torch.float32)
+
+
+class _Chain:
+    """A convolution and the steps that go into its call."""
+
+    def __init__(self, uses: _Uses, step: Step, constants: Constants) -> None:
+        assert step.info is not None
+        self._constants = constants
+        self.steps = [step]
+        self.info = step.info
+        weight, bias = [*step.args[1:3], None][:2]
+        assert weight is not None
+        self.weight: Tensor = constants.device(weight)
+        self.bias: Tensor | None = None if bias is None else constants.device(bias)
+        self.other: Value | None = None
+        self.unary = _NO_UNARY
+        while self.unary is _NO_UNARY:
+            follower = uses.only_reader(self.steps[-1].outputs[0])
+            if follower is None or follower.info is None or not self._take(follower):
+                break
+            uses.taken.add(id(follower))
+            self.steps.append(follower)
+
+    def _take(self, step: Step) -> bool:
+        """Whether the step goes into the call; if so, its part is noted."""
+        assert step.info is not None
+        unary = _unary(step, step.info, self._constants)
+        if unary is not None and step.args[0] is self.steps[-1].outputs[0]:
+            self.unary = unary
+            return True
+        if self.other is not None:
+            return False
+        if step.op_type == "BatchNormalization":
+            return self._normalize(step)
+        if step.op_type in ("Add", "Sum", "Mul") and len(step.args) == 2:
+            return self._combine(step)
+        return False
+
+    def _normalize(self, step: Step) -> bool:
+        assert step.info is not None
+        given = step.info.attributes
+        if len(step.outputs) > 1 or given.get("training_mode") or not given.get("spatial", 1):
+            return False
+        known = [v for v in step.args[1:5] if v is not None and v.constant]
+        if len(known) < 4:
+            return False
+        scale, shift, mean, variance = (self._constants.device(v).double() for v in known)
+        factor = scale / torch.sqrt(variance + given["epsilon"])
+        self._scale(factor)
+        self._shift(shift - mean * factor)
+        return True
+
+    def _combine(self, step: Step) -> bool:
+        own = self.steps[-1].outputs[0]
+        other = step.args[1] if step.args[0] is own else step.args[0]
+        if other is None or other is own or other.type != "tensor(float)":
+            return False
+        if not other.constant:
+            if step.op_type == "Mul":
+                return False
+            self.other = other
+            return True
+        array = self._constants.device(other)
+        channels = self.weight.shape[0]
+        if array.ndim > 4 or (array.numel() > 1 and array.shape[-3:] != (channels, 1, 1)):
+            return False
+        factor = array.double().reshape(-1).expand(channels)
+        if step.op_type == "Mul":
+            self._scale(factor)
+        else:
+            self._shift(factor)
+        return True
+
+    def _scale(self, factor: Tensor) -> None:
+        self.weight = (self.weight.double() * factor.view(-1, 1, 1, 1)).float()
+        if self.bias is not None:
+            self.bias = (self.bias.double() * factor).float()
+
+    def _shift(self, amount: Tensor) -> None:
+        self.bias = (amount if self.bias is None else self.bias.double() + amount).float()
+
+    def fused(self) -> Step:
+        """The one step for the chain, in the place of its last."""
+        final = self.steps[-1]
+        x = self.steps[0].args[0]
+        args = [x] if self.other is None else [x, self.other]
+        return dataclasses.replace(
+            final,
+            label=self.steps[0].label,
+            op_type="Conv",
+            args=args,
+            function=_convolution(
+                self.info, self.weight, self.bias, self.unary, self.other is not None
+            ),
+            keywords={},
+            may_be_tuple=False,
+            moved=None,
+            info=None,
+        )
+
+
+def _unary(step: Step, info: NodeInfo, constants: Constants) -> Unary | None:
+    """The activation as oneDNN names it: attribute, scalars, algorithm."""
+    if info.op_type in ("Relu", "Sigmoid", "Tanh", "HardSwish"):
+        return info.op_type.lower(), [], ""
+    if info.op_type == "LeakyRelu":
+        return "leaky_relu", [info.attributes["alpha"]], ""
+    if info.op_type == "Clip":
+        bounds = [info.attributes.get("min", -math.inf), info.attributes.get("max", math.inf)]
+        for index, value in enumerate(step.args[1:3]):
+            if value is not None and not value.constant:
+                return None
+            if value is not None:
+                bounds[index] = float(constants.device(value))
+        return "hardtanh", bounds, ""
+    return None
+
+
+def _can_grow(window: Window) -> bool:
+    plain = window.auto_pad in ("NOTSET", "VALID") and set(window.dilations) == {1}
+    return plain and min(*window.begins, *window.ends) >= 0
+
+
+def _grown(weight: Tensor, window: Window) -> tuple[Tensor, list[int]]:
+    """A kernel with zeros at its edges, for which the same padding on both sides does what the
+    window's uneven padding does. oneDNN takes it at no cost, where padding would copy the image."""
+    most = [max(pair) for pair in zip(window.begins, window.ends, strict=True)]
+    front = [m - b for m, b in zip(most, window.begins, strict=True)]
+    back = [m - e for m, e in zip(most, window.ends, strict=True)]
+    return F.pad(weight, (front[1], back[1], front[0], back[0])), most
+
+
+def _convolution(
+    info: NodeInfo, weight: Tensor, bias: Tensor | None, unary: Unary, has_sum: bool
+) -> Callable[..., Tensor]:
+    window = Window.of(info, tuple(weight.shape[2:]))
+    fixed = list(window.begins) if window.is_symmetric else None
+    if fixed is None and _can_grow(window):
+        weight, fixed = _grown(weight, window)
+    group = info.attributes["group"]
+    stride, dilation = list(window.strides), list(window.dilations)
+    kernel = tuple(weight.shape[2:])
+    channels = weight.shape[0]
+    attribute, scalars, algorithm = unary
+    packed: list[Tensor] = []
+    simple: Callable[..., Tensor] = torch.ops.mkldnn._convolution_pointwise.default
+    with_sum: Callable[..., Tensor] = torch.ops.mkldnn._convolution_pointwise.binary
+    last = torch.channels_last
+
+    def pack(x: Tensor, padding: list[int]) -> Tensor:
+        # By the first input's shape: oneDNN's layout of the weight depends on it.
+        made: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
+            weight, padding, stride, dilation, group, list(x.shape)
+        )
+        packed.append(made)
+        return made
+
+    def place(x: Tensor) -> tuple[Tensor, list[int]]:
+        x = x.contiguous(memory_format=last)
+        if fixed is not None:
+            return x, fixed
+        first, second = window.padding(tuple(x.shape[2:]))
+        if tuple(first) == tuple(second) and min(first) >= 0:
+            return x, list(first)
+        pads = [n for pair in zip(first[::-1], second[::-1], strict=True) for n in pair]
+        return F.pad(x, pads), [0, 0]
+
+    def shape(x: Tensor, padding: Sequence[int]) -> tuple[int, ...]:
+        sizes = [
+            (size + 2 * pad - reach * (k - 1) - 1) // step + 1
+            for size, pad, reach, k, step in zip(
+                x.shape[2:], padding, dilation, kernel, stride, strict=True
+            )
+        ]
+        return (x.shape[0], channels, *sizes)
+
+    def run(x: Tensor) -> Tensor:
+        x, padding = place(x)
+        if not x.numel():
+            return x.new_empty(shape(x, padding))
+        w = packed[0] if packed else pack(x, padding)
+        return simple(x, w, bias, padding, stride, dilation, group, attribute, scalars, algorithm)
+
+    def run_with_sum(x: Tensor, other: Tensor) -> Tensor:
+        x, padding = place(x)
+        made = shape(x, padding)
+        if other.shape != made or not x.numel():
+            found = run_plain(x, padding, made) + other
+            return _ACTIVATIONS[attribute](found, *scalars)
+        w = packed[0] if packed else pack(x, padding)
+        other = other.contiguous(memory_format=last)
+        return with_sum(
+            x, other, w, bias, padding, stride, dilation, group,
+            "add", 1.0, None if attribute == "none" else attribute, scalars, algorithm,
+        )  # fmt: skip
+
+    def run_plain(x: Tensor, padding: list[int], made: tuple[int, ...]) -> Tensor:
+        if not math.prod(made):
+            return x.new_empty(made)
+        w = packed[0] if packed else pack(x, padding)
+        return simple(x, w, bias, padding, stride, dilation, group, "none", [], "")
+
+    return run_with_sum if has_sum else run
+
+
+_ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
+    "none": lambda x: x,
+    "relu": F.relu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "hardswish": F.hardswish,
+    "hardtanh": F.hardtanh,
+    "leaky_relu": F.leaky_relu,
+}
