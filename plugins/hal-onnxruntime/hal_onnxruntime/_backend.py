@@ -66,6 +66,8 @@ class OrtBackend:
         provider would leave nodes to the CPU.
         """
         row, index = _row(device)
+        if model.folder is not None:
+            read_model(model)  # refuses external data outside the folder, which 1.23 would read
         made = session_options(options, model, refuse_fallback=row is not CPU)
         given = provider_options(options)
         if given and row is CPU:

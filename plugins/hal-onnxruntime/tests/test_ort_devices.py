@@ -39,7 +39,8 @@ def test_cpu_is_a_device_and_azure_is_none(ort):
 
 def test_table_knows_every_provider_of_this_onnxruntime():
     known = {row.provider for row in PROVIDERS} | set(NO_DEVICE)
-    assert set(onnxruntime.get_all_providers()) <= known
+    dropped = {"ArmNNExecutionProvider"}  # by onnxruntime 1.24
+    assert set(onnxruntime.get_all_providers()) - dropped <= known
 
 
 def test_table_has_no_device_twice():
