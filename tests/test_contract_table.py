@@ -227,3 +227,10 @@ def test_generate_writes_the_committed_file(tmp_path: Path) -> None:
     packed = resources.files("hal.contract").joinpath(FILE_NAME).read_bytes()
     assert gzip.decompress((tmp_path / "x.json.gz").read_bytes()) == gzip.decompress(packed)
     assert generate.main(str(tmp_path / "no" / "x.json.gz")) == 4
+
+
+def test_float_defaults_are_the_float32_of_the_schema():
+    schemas = {"Selu": "alpha", "Elu": "alpha", "HardSigmoid": "alpha", "LRN": "beta"}
+    for name, attribute in schemas.items():
+        expected = onnx.defs.get_schema(name).attributes[attribute].default_value.f
+        assert contract().latest(name).attribute(attribute).default == expected

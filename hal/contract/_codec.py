@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any, NamedTuple, get_args
@@ -129,9 +130,7 @@ def decode(row: Row, type_sets: Sequence[tuple[str, ...]]) -> Operator:
         min_outputs=arity[2],
         max_outputs=arity[3],
         attributes=tuple(
-            Attribute(
-                n, t, bool(required), tuple(default) if isinstance(default, list) else default
-            )
+            Attribute(n, t, bool(required), _default(t, default))
             for n, t, required, default in attributes
         ),
         constraints=tuple(TypeConstraint(c, t) for c, t in types.items()),
@@ -141,6 +140,15 @@ def decode(row: Row, type_sets: Sequence[tuple[str, ...]]) -> Operator:
         experimental=bool(experimental),
         latest=bool(latest),
     )
+
+
+def _default(type_: str, default: Any) -> Any:
+    """The default of an attribute. A FLOAT is the float32 that its digits in the file mean."""
+    if isinstance(default, list):
+        return tuple(default)
+    if type_ == "FLOAT" and default is not None:
+        return struct.unpack("f", struct.pack("f", default))[0]
+    return default
 
 
 def _parameter_row(parameter: Parameter) -> Row:

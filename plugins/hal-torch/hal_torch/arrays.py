@@ -137,10 +137,11 @@ class TorchArrays(Arrays):
         dtype = DTYPES[element_type]
         if not tensor.data.nbytes:
             return torch.empty(tensor.shape, dtype=dtype, device=self.device)
-        made = torch.frombuffer(tensor.data, dtype=dtype).view(tensor.shape)
-        if not self._on_host:
-            return made.to(self.device)
-        return made.clone() if made.data_ptr() % dtype.itemsize else made
+        octets = torch.frombuffer(tensor.data, dtype=torch.uint8)
+        if octets.data_ptr() % dtype.itemsize:
+            octets = octets.clone()  # as bytes: torch crashes on some types that are not aligned
+        made = octets.view(dtype).view(tensor.shape)
+        return made if self._on_host else made.to(self.device)
 
     def to_tensor(self, array: Any, element_type: ElementType) -> Tensor:
         if element_type is E.STRING:
@@ -170,9 +171,10 @@ class TorchArrays(Arrays):
                 array = array.astype("u1" if element_type.onnx_name[0] == "u" else "i1")
         elif not element_type.is_native:
             array = np.ascontiguousarray(array).view(element_type.storage)
-        return self._uploaded(array, DTYPES[element_type])
+        return self._uploaded(np.asarray(array), DTYPES[element_type])
 
     def _uploaded(self, array: Host, dtype: torch.dtype) -> torch.Tensor:
+        array = np.asarray(array)  # arithmetic makes a scalar of a zero-dimensional array
         if any(stride < 0 for stride in array.strides) or not array.flags.aligned:
             array = array.copy()
         made = torch.from_numpy(array)
