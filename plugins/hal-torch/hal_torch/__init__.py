@@ -16,8 +16,9 @@ from hal.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from hal.backend import Backend
+    from hal.suite import SuiteSpec
 
-__all__ = ["HAL_SEAM", "hal_backends"]
+__all__ = ["HAL_SEAM", "hal_backends", "hal_suites"]
 
 HAL_SEAM = 1
 INSTALL = "pip install torch"
@@ -51,3 +52,11 @@ def hal_backends() -> list[BackendSpec]:
             abilities=frozenset({Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN}),
         )
     ]
+
+
+@hookimpl
+def hal_suites() -> tuple[SuiteSpec, ...]:
+    """PyTorch's own operators: `torch` in float32, `torch-all` in every dtype."""
+    from hal_torch.opinfo import SUITES
+
+    return SUITES

@@ -23,7 +23,7 @@ import torch
 
 from hal.device import Device, DeviceKind
 
-__all__ = ["FAMILIES", "Family", "list_devices", "torch_device"]
+__all__ = ["FAMILIES", "Family", "cuda_vendor", "list_devices", "torch_device"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +55,8 @@ FAMILIES = (
 PrivateUse1 key is listed under that name."""
 
 _VENDORS = (
-    ("AMD", r"\bAMD\b|radeon|instinct|\bgfx\d|\bMI\d{2,3}"),
-    ("Hygon", r"hygon|\bDCU\b|\bK100\b|\bZ100\b|\bBW\d"),
-    ("NVIDIA", r"nvidia|geforce|tesla|quadro|\b[AHLVTB]\d{2,3}\b|\bRTX\b"),
+    ("Hygon", r"hygon|\bDCU\b|\bK100|\bZ100|\bBW\d"),
+    ("AMD", r"\bAMD\b|radeon|instinct"),
 )
 """Vendors of what calls itself cuda, by the device's name."""
 
@@ -66,6 +65,15 @@ def torch_device(device: Device) -> torch.device:
     """The torch.device of a listed one: "torch:cuda:0" is torch.device("cuda:0")."""
     _load_out_of_tree()  # which gives the types their names
     return torch.device(device.id.partition(":")[2])
+
+
+def cuda_vendor(name: str, *, hip: bool) -> str:
+    """Who made what calls itself cuda, by the device's name; `hip` says that torch is built for
+    ROCm, which AMD's and Hygon's devices share."""
+    for vendor, words in _VENDORS:
+        if hip and re.search(words, name, re.IGNORECASE):
+            return vendor
+    return "AMD" if hip else "NVIDIA"
 
 
 def list_devices() -> tuple[Device, ...]:
@@ -193,8 +201,7 @@ def _device(family: Family, runtime: Any, index: int) -> Device:
         memory = runtime.recommended_max_memory()
     vendor = family.vendor
     if family.name == "cuda":
-        default = "AMD" if torch.version.hip else "NVIDIA"
-        vendor = next((v for v, words in _VENDORS if re.search(words, name, re.I)), default)
+        vendor = cuda_vendor(name, hip=bool(torch.version.hip))
     ident = f"torch:{family.name}" if family.name == "mps" else f"torch:{family.name}:{index}"
     return Device(
         ident,

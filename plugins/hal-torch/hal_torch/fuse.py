@@ -230,7 +230,8 @@ def _convolution(
         made: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
             weight, padding, stride, dilation, group, list(x.shape)
         )
-        packed.append(made)
+        if type(made) is torch.Tensor:  # not while the program is traced
+            packed.append(made)
         return made
 
     def place(x: Tensor) -> tuple[Tensor, list[int]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import warnings
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -51,10 +52,12 @@ class CompiledProgram:
             if len(self._compiled) >= LIMIT:
                 return self._program
             graph = self._traced(values)
-            if graph is None:
+            made = None if graph is None else self._made(graph, values)
+            if made is None:
+                _log.warning("mode 'compile' runs this model as in eager mode: %s", self.reason)
                 return self._program
-            self._compiled[key] = _inductor(graph)
-            return self._compiled[key]
+            self._compiled[key] = made
+            return made
 
     def _traced(self, values: list[Any]) -> torch.fx.GraphModule | None:
         if not all(v is None or isinstance(v, torch.Tensor) for v in values):
@@ -75,13 +78,19 @@ class CompiledProgram:
                 self.reason = "it gives sequences, strings or constants"
             except Exception as error:  # noqa: BLE001 (a trace fails in as many ways as kernels do)
                 self.reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        _log.warning("mode 'compile' runs this model as in eager mode: %s", self.reason)
         return None
 
-
-def _inductor(graph: torch.fx.GraphModule) -> Program:
-    compiled = torch.compile(graph, dynamic=False, fullgraph=True, options={"freezing": True})
-    return lambda values: tuple(compiled(*values))
+    def _made(self, graph: torch.fx.GraphModule, values: list[Any]) -> Program | None:
+        compiled = torch.compile(graph, dynamic=False, fullgraph=True, options={"freezing": True})
+        try:
+            # The first call makes the code; what torch deprecates in itself is not the user's.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                compiled(*values)
+        except Exception as error:  # noqa: BLE001 (no C++ compiler, or a bug of TorchInductor)
+            self.reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+            return None
+        return lambda values: tuple(compiled(*values))
 
 
 def _key(value: Any) -> Hashable:

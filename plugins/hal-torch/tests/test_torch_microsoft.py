@@ -99,6 +99,29 @@ def test_simplified_layer_normalization(check_ort: Any, dtype: Any) -> None:
     )
 
 
+def test_layer_normalization_before_the_standard_had_it(run_node: Any) -> None:
+    x, scale, bias = floats(2, 3, 8), floats(8), floats(8, seed=2)
+    got, mean, inverse = run_node("LayerNormalization", [x, scale, bias], ["float"] * 3, opset=12)
+    centred = x - x.mean(-1, keepdims=True)
+    want = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(got.numpy(), want * scale + bias, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(mean.numpy(), x.mean(-1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(centred * inverse.numpy(), want, rtol=1e-4, atol=1e-5)
+    with pytest.raises(Exception, match="no such operator in opset 12"):
+        run_node("Gelu", [x], ["float"], opset=12)
+
+
+def test_attention_of_half_precision(run_microsoft: Any) -> None:
+    """It stays near the same computation in float."""
+    given = {"num_heads": 4, "kv_num_heads": 2, "softcap": 5.0}
+    inputs = gqa(3, 4)
+    wide = run_microsoft("GroupQueryAttention", inputs, given)
+    half = [x.astype(np.float16) if x.dtype == F32 else x for x in inputs]
+    for want, got in zip(wide, run_microsoft("GroupQueryAttention", half, given), strict=True):
+        assert got.dtype == np.float16
+        np.testing.assert_allclose(got.astype(F32), want, atol=5e-3)
+
+
 @pytest.mark.parametrize("case", ["plain", "mask", "positions", "no-segments"])
 def test_embed_layer_normalization(check_ort: Any, case: str) -> None:
     words = np.array([[1, 3, 0], [4, 2, 2]], np.int32)
@@ -511,7 +534,7 @@ def test_refusals_name_the_reason(run_microsoft: Any) -> None:
 @pytest.fixture
 def run_microsoft(torch_backend: Any, torch_cpu: Any) -> Any:
     """The outputs of a node of com.microsoft as NumPy arrays."""
-    from onnx import TensorProto, helper
+    from onnx import helper
 
     from hal.model import Model
     from hal.tensor import Tensor
@@ -529,7 +552,7 @@ def run_microsoft(torch_backend: Any, torch_cpu: Any) -> Any:
             [node],
             "g",
             [helper.make_tensor_value_info(n, kind(x.dtype), x.shape) for n, x in given.items()],
-            [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in outputs],
+            [helper.make_tensor_value_info(n, kind(inputs[0].dtype), None) for n in outputs],
         )
         opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
         model = Model(helper.make_model(graph, opset_imports=opsets).SerializeToString())

@@ -121,7 +121,7 @@ def test_linear_classifier(check_ort: Any, labels: str, transform: str) -> None:
     check_ort("LinearClassifier", [floats(6, 4, seed=2)], [output, "float"], attributes, **ML)
 
 
-@pytest.mark.parametrize("transform", ["NONE", "LOGISTIC", "SOFTMAX"])
+@pytest.mark.parametrize("transform", ["NONE", "LOGISTIC"])
 def test_linear_classifier_of_one_score(check_ort: Any, transform: str) -> None:
     attributes = {
         "coefficients": floats(4).tolist(),
@@ -201,16 +201,93 @@ def test_svm_classifier_linear(check_ort: Any, transform: str) -> None:
     check_ort("SVMClassifier", [floats(8, 4, seed=2)], ["string", "float"], attributes, **ML)
 
 
-def test_maps(torch_backend: Any, torch_cpu: Any) -> None:
-    """ZipMap, and what takes a map: kernels called as the backend does, on the host."""
+def test_two_scores_of_one() -> None:
+    """As ONNX's reference evaluator makes them; onnxruntime leaves the transform out."""
+    import torch
+    from hal_torch.kernels._ml_scores import finished
+
+    got = finished(torch.tensor([[0.5], [-2.0]]), "SOFTMAX", 0)
+    want = [
+        [1 / (1 + np.exp(1)), 1 / (1 + np.exp(-1))],
+        [1 / (1 + np.exp(-4)), 1 / (1 + np.exp(4))],
+    ]
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    np.testing.assert_array_equal(finished(torch.tensor([[0.5]]), "LOGISTIC"), [[0.5]])
+
+
+def _map_model(node: Any, given: Any, made: Any) -> bytes:
+    from onnx import helper
+
+    graph = helper.make_graph([node], "g", [given], [made])
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("ai.onnx.ml", 1)]
+    data: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
+    return data
+
+
+MAPS: tuple[tuple[str, dict[str, Any], int], ...] = (
+    ("CastMap", {"cast_to": "TO_FLOAT"}, 1),
+    ("CastMap", {"cast_to": "TO_STRING"}, 8),
+    ("CastMap", {"cast_to": "TO_INT64"}, 7),
+    ("CastMap", {"cast_to": "TO_FLOAT", "map_form": "SPARSE", "max_map": 5}, 1),
+    ("DictVectorizer", {"int64_vocabulary": [3, 1, 9]}, 1),
+)
+
+
+@pytest.mark.parametrize(("op_type", "attributes", "output"), MAPS)
+def test_operators_of_maps(
+    torch_backend: Any, torch_cpu: Any, op_type: str, attributes: Any, output: int
+) -> None:
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    from hal.model import Model
+    from hal.tensor import MapValue, Tensor
+
+    values = helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+    type_ = helper.make_map_type_proto(TensorProto.INT64, values)
+    data = _map_model(
+        helper.make_node(op_type, ["x"], ["y"], "node", domain="ai.onnx.ml", **attributes),
+        helper.make_value_info("x", type_),
+        helper.make_tensor_value_info("y", output, None),
+    )
+    (want,) = onnxruntime.InferenceSession(data).run(None, {"x": {3: 1.25, 1: 2.5}})
+    given = MapValue(
+        "map(int64,tensor(float))",
+        Tensor.from_numpy(np.array([3, 1])),
+        Tensor.from_numpy(np.array([1.25, 2.5], F32)),
+    )
+    executable = torch_backend.compile(torch_cpu, Model(data), {})
+    got = executable.run({"x": given})["y"].numpy()
+    assert got.tolist() == want.tolist()
+    assert got.dtype.kind == np.asarray(want).dtype.kind
+
+
+def test_zip_map(torch_backend: Any, torch_cpu: Any) -> None:
+    from onnx import TensorProto, helper
+
+    from hal.model import Model
+    from hal.tensor import Tensor
+
+    values = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
+    type_ = helper.make_map_type_proto(TensorProto.STRING, values)
+    labels = ["a", "b"]
+    data = _map_model(
+        helper.make_node(
+            "ZipMap", ["x"], ["y"], "node", domain="ai.onnx.ml", classlabels_strings=labels
+        ),
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 2]),
+        helper.make_value_info("y", helper.make_sequence_type_proto(type_)),
+    )
+    executable = torch_backend.compile(torch_cpu, Model(data), {})
+    x = np.array([[0.25, 0.75], [0.5, 0.5]], F32)
+    got = executable.run({"x": Tensor.from_numpy(x)})["y"]
+    assert [m.keys.numpy().tolist() for m in got.items] == [labels, labels]
+    np.testing.assert_array_equal([m.values.numpy() for m in got.items], x)
+
+
+def test_a_key_beyond_the_sparse_row_is_an_error() -> None:
     from hal_torch.kernels import ml
 
-    rows = ml.zip_map(np.array([[0.25, 0.75]], F32), classlabels_strings=("a", "b"))
-    assert rows == [{"a": 0.25, "b": 0.75}]
-    made = ml.cast_map({3: 1.5, 1: 2.0}, cast_to="TO_FLOAT")
-    np.testing.assert_array_equal(made, np.array([[2.0, 1.5]], F32))
-    made = ml.cast_map({3: "1.5", 1: "2"}, cast_to="TO_INT64", map_form="SPARSE", max_map=4)
-    np.testing.assert_array_equal(made, [[0, 2, 0, 1]])
     with pytest.raises(ValueError, match="max_map"):
         ml.cast_map({9: 1.0}, map_form="SPARSE", max_map=4)
 

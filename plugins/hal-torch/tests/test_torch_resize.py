@@ -104,6 +104,8 @@ def test_weighted_integers_are_rounded_and_saturated(
     x = values(dtype, (1, 1, 5, 4))
     if dtype == "int64":
         x = x >> 20  # the oracle has 53 bits too
+    if mode == "cubic" and dtype in ("int32", "int64"):
+        x = x >> (x.itemsize * 4)  # and cubic weights in float32
     check_node("Resize", [x, None, np.float32([1, 1, 2, 0.75])], [dtype], {"mode": mode})
 
 

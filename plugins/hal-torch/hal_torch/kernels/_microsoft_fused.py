@@ -186,9 +186,7 @@ def trilu(x: Tensor, k: Any = None, *, upper: int = 1) -> Tensor:
 )
 def unique(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The distinct elements in the order of their first occurrence."""
-    values, inverse_, counts = torch.unique(  # type: ignore[no-untyped-call]
-        x, return_inverse=True, return_counts=True
-    )
+    values, inverse_, counts = torch.unique(x, return_inverse=True, return_counts=True)
     places = torch.arange(len(x), device=x.device)
     first = torch.full_like(counts, len(x)).scatter_reduce_(0, inverse_, places, "amin")
     order = first.argsort()

@@ -61,8 +61,6 @@ def linear_classifier(node: NodeInfo) -> Run:
             return labels(found) if count else found, finished(scores, name)
         found = (scores[:, 0] > 0).to(torch.int64)
         two = count == 2
-        if two and name == "LOGISTIC":
-            return labels(found), finished(scores, name, 2)
         return labels(found) if two else found, finished(scores, name, 0 if two else SHOWN)
 
     return run
@@ -217,7 +215,7 @@ def svm_classifier(node: NodeInfo) -> Run:
         second = SHOWN
         if rho.numel() == 1:
             if count == 2:
-                second = 2 if name == "NONE" else 0
+                second = 2
                 if not counts and all_positive:
                     found = torch.where(most >= 0.5, torch.ones_like(found), found)
             else:

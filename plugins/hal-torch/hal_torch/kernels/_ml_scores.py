@@ -62,17 +62,18 @@ def transform(name: str) -> Callable[[Tensor], Tensor]:
 def finished(scores: Tensor, name: str, second: int = SHOWN) -> Tensor:
     """Scores [N, C] as float after the transform `name`.
 
-    A single score of two classes becomes two by `second`, as onnxruntime does it, for the standard
-    is silent: 0 is (1 - s, s), 2 is (-s, s) with the transform applied, `SHOWN` the one score.
+    A single score s of two classes becomes two, of which the standard says nothing: the transform
+    of (-s, s) as in ONNX's reference evaluator; without one (1 - s, s) if `second` is 0, (-s, s) if
+    it is 2, as in onnxruntime. `SHOWN` leaves the one score as it is. (onnxruntime leaves out the
+    transform SOFTMAX of two such scores.)
     """
     function = transform(name)
     if scores.shape[1] != 1 or name == "PROBIT":
         return function(scores).to(torch.float32)
-    if second == 0:
-        return torch.cat((1 - scores, scores), 1).to(torch.float32)
-    if second == 2:
-        return function(torch.cat((-scores, scores), 1)).to(torch.float32)
-    return scores.to(torch.float32)
+    if second == SHOWN:
+        return scores.to(torch.float32)
+    other = 1 - scores if name == "NONE" and second == 0 else -scores
+    return function(torch.cat((other, scores), 1)).to(torch.float32)
 
 
 def labeller(node: NodeInfo, ints: str) -> tuple[int, Callable[[Tensor], Any]]:

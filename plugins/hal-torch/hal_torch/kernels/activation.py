@@ -14,7 +14,7 @@ from hal.errors import UnsupportedError
 from hal.kernels import KernelTable, NodeInfo
 from hal_torch.kernels._integers import SIGNED, always, widest_float
 
-__all__ = ["table"]
+__all__ = ["softmax", "table"]
 
 Tensor = torch.Tensor
 Function = Callable[..., Any]
@@ -180,6 +180,15 @@ def swiglu(node: NodeInfo) -> Function:
     return _once(lambda a, b: a * torch.sigmoid(a * alpha) * b)
 
 
+def softmax(x: Tensor, dim: int) -> Tensor:
+    """Softmax along a dimension, rounded as ONNX's reference does: float16 on the CPU step by step,
+    where torch would round once."""
+    if x.dtype != torch.float16 or not x.is_cpu or not x.numel():
+        return torch.softmax(x, dim)
+    powers = (x - x.amax(dim, keepdim=True)).exp()
+    return powers / powers.sum(dim, keepdim=True)
+
+
 def _hardmax(x: Tensor, dim: int) -> Tensor:
     if not x.numel() or not x.dim():
         return torch.ones_like(x)
@@ -216,7 +225,7 @@ def _along(function: Function) -> Function:
 
 
 _ALONG_AN_AXIS: tuple[tuple[str, Function], ...] = (
-    ("Softmax", torch.softmax),
+    ("Softmax", softmax),
     ("LogSoftmax", torch.log_softmax),
     ("Hardmax", _hardmax),
 )

@@ -20,6 +20,7 @@ from hal.types import ElementType
 from hal_torch.arrays import DTYPES
 from hal_torch.kernels import _stateful
 from hal_torch.kernels._moving import Run
+from hal_torch.kernels.activation import softmax
 
 __all__ = ["table"]
 
@@ -241,7 +242,7 @@ def _by_steps(
         scores = scores + bias
     if plan.mode >= BIASED:
         kept = scores
-    weights = _softmax(scores.to(plan.precision or q.dtype)).to(q.dtype)
+    weights = softmax(scores.to(plan.precision or q.dtype), -1).to(q.dtype)
     if bias is not None and k.shape[2]:
         # a query that may see no key gets zeros, whatever its scores
         blind = (bias == -math.inf).all(-1, keepdim=True)
@@ -250,14 +251,6 @@ def _by_steps(
         kept = weights
     wide = torch.promote_types(q.dtype, v.dtype)
     return torch.matmul(weights.to(wide), v.to(wide)).to(q.dtype), kept
-
-
-def _softmax(x: Tensor) -> Tensor:
-    if x.dtype != torch.float16 or not x.is_cpu or not x.shape[-1]:
-        return x.softmax(-1)
-    # step by step in float16, as the reference rounds it
-    powers = (x - x.amax(-1, keepdim=True)).exp()
-    return powers / powers.sum(-1, keepdim=True)
 
 
 @table.kernel("RotaryEmbedding", 23)

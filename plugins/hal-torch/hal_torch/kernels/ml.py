@@ -170,7 +170,8 @@ def _mapped(x: Host, known: Mapping[Any, Any], default: Any, dtype: Any) -> Host
     values = [known.get(key, default) for key in x.reshape(-1).tolist()]
     if dtype is object:
         return _objects(values, x.shape)
-    return np.array(values, dtype=dtype).reshape(x.shape)
+    made: Host = np.array(values, dtype=dtype).reshape(x.shape)
+    return made
 
 
 def _by_class(x: Host, names: Sequence[str], numbers: Sequence[int], missing: Any) -> Host:

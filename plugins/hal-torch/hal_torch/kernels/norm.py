@@ -110,21 +110,13 @@ def instance_normalization(x: Tensor, scale: Tensor, b: Tensor, *, epsilon: floa
     return torch.group_norm(x, x.shape[1], scale, b, epsilon)
 
 
-@table.specialized("GroupNormalization", 18, 21, attributes=("epsilon", "num_groups", "stash_type"))
-def group_normalization(node: NodeInfo) -> Kernel:
-    """Version 18 scales by group, later ones by channel. The statistics are never less precise than
-    float32, whatever `stash_type` says."""
-    groups, epsilon = node.attributes["num_groups"], node.attributes["epsilon"]
-    by_group = node.version == 18
-
-    def run(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-        if by_group:
-            repeats = x.shape[1] // groups
-            scale = scale.repeat_interleave(repeats)
-            bias = bias.repeat_interleave(repeats)
-        return torch.group_norm(x, groups, scale, bias, epsilon)
-
-    return run
+@table.kernel("GroupNormalization", 21, attributes=("stash_type",))
+def group_normalization(
+    x: Tensor, scale: Tensor, bias: Tensor, *, num_groups: int, epsilon: float = 1e-5
+) -> Tensor:
+    """The statistics are never less precise than float32, whatever `stash_type` says. Version 18 is
+    deprecated by the very opset that brought it, so no model may use it."""
+    return torch.group_norm(x, num_groups, scale, bias, epsilon)
 
 
 @table.specialized("LayerNormalization", 17, attributes=("axis", "epsilon", "stash_type"))

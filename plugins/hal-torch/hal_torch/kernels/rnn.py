@@ -117,6 +117,7 @@ def recurrent(node: NodeInfo) -> Kernel:
         initial_c: Tensor | None = None,
         p: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
+        nonlocal fused
         dtype = x.dtype
         x = widened(x)
         if layer.batch_first:
@@ -124,11 +125,14 @@ def recurrent(node: NodeInfo) -> Kernel:
         h = _initial(initial_h, layer, x, r.shape[-1])
         c = _initial(initial_c, layer, x, r.shape[-1]) if layer.kind == "LSTM" else None
         lengths = _lengths(sequence_lens, x)
+        made = None
         if fused is not None and lengths is None and p is None and x.numel():
             weights = constant or _fused_weights(layer, w, r, b)
-            y, h, c = _run_fused(layer, fused, weights, x, h, c)
-        else:
-            y, h, c = _run_steps(layer, (w, r, b, p), x, h, c, lengths)
+            try:
+                made = _run_fused(layer, fused, weights, x, h, c)
+            except NotImplementedError:  # an out-of-tree device without torch's fused cells
+                fused = None
+        y, h, c = made or _run_steps(layer, (w, r, b, p), x, h, c, lengths)
         if layer.batch_first:
             y = y.permute(2, 0, 1, 3)
             h = h.transpose(0, 1)

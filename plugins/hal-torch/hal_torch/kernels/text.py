@@ -99,8 +99,9 @@ def regex_full_match(node: NodeInfo) -> Callable[[Host], Host]:
         raise UnsupportedError(f"Python's re does not take the pattern: {error}") from error
 
     def run(x: Host) -> Host:
-        found = [matches(text) is not None for text in x.reshape(-1).tolist()]
-        return np.array(found, dtype=bool).reshape(x.shape)
+        hits = [matches(text) is not None for text in x.reshape(-1).tolist()]
+        found: Host = np.array(hits, dtype=bool).reshape(x.shape)
+        return found
 
     return run
 

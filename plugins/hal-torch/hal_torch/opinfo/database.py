@@ -30,10 +30,10 @@ def operators() -> Mapping[str, Any]:
         warnings.simplefilter("ignore")
         database = importlib.import_module("torch.testing._internal.common_methods_invocations")
     for name, module in list(sys.modules.items()):
-        if module is database or name.startswith(_DEFINITIONS):
+        ours = module is database or name.startswith(_DEFINITIONS)
+        if ours and "wrapper_set_seed" in vars(module):
             # It sets one seed before every call of a random operator; statistics need other draws.
-            if "wrapper_set_seed" in vars(module):
-                vars(module)["wrapper_set_seed"] = _call
+            vars(module)["wrapper_set_seed"] = _call
     return {op.full_name: op for op in database.op_db}
 
 

