@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import importlib
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 
 from hal.cli._output import console, stderr_console, table, write_json
 from hal.contract import (
+    STABLE_DOMAINS,
     UNBOUNDED,
     Contract,
     Operator,
@@ -20,7 +22,7 @@ from hal.contract import (
     count,
     profile_names,
 )
-from hal.errors import UsageError, did_you_mean
+from hal.errors import AbsentError, UsageError, did_you_mean
 
 __all__ = ["ops"]
 
@@ -44,6 +46,10 @@ def ops(
         bool, typer.Option("--versions", help="Every version, deprecated ones too.")
     ] = False,
     profiles: Annotated[bool, typer.Option("--profiles", help="List the profiles.")] = False,
+    coverage: Annotated[
+        bool,
+        typer.Option("--coverage", help="How many cells HAL's own cases exercise, and which not."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help=f"Print JSON ({_SCHEMA}).")] = False,
 ) -> None:
     """Show the contract: every ONNX operator, its versions and its cells.
@@ -59,12 +65,29 @@ def ops(
         return
     chosen = table_of.profile(profile) if profile else None
     found = _select(table_of, patterns or [], chosen, domain, versions=versions)
-    if device:
+    if coverage:
+        _show_coverage(table_of, found, chosen, as_json=as_json)
+    elif device:
         _show_declared(table_of, found, chosen, device, as_json=as_json)
     elif len(found) == 1 and _names_one(patterns or []) and not (versions or profile):
         _show_one(table_of, found[0], as_json=as_json)
     else:
         _show_list(table_of, found, chosen, as_json=as_json)
+
+
+def _show_coverage(
+    table_of: Contract, found: Sequence[Operator], profile: Profile | None, *, as_json: bool
+) -> None:
+    try:  # by name, because the core does not depend on the suites
+        module = importlib.import_module("hal_conformance.contract.coverage")
+    except ModuleNotFoundError as error:
+        raise AbsentError(
+            f"hal ops --coverage needs the Python module {error.name!r}, which is not installed",
+            next_step="pip install hal-conformance",
+        ) from error
+    counted = [op for op in found if op.latest and (profile or op.domain in STABLE_DOMAINS)]
+    cells = [c for op in counted for c in op.cells if profile is None or profile.admits(c)]
+    module.show_coverage(table_of, cells, [op.key for op in counted], as_json=as_json)
 
 
 def _select(

@@ -32,7 +32,8 @@ How a kernel is written
   all. A keyword-only parameter without a default must be given by the node.
 - A keyword-only parameter named `node` receives the NodeInfo: name, op_type, domain, version,
   opset, input_types and output_types (ONNX type strings, "" when absent or unknown), outputs (how
-  many are wanted), input_shapes (a tuple of int/str/None each, or None), constants, attributes.
+  many are wanted), input_shapes (a tuple of int/str/None each, or None), constants, attributes, and
+  arrays, the adapter of the compilation, for a kernel that makes an array out of no array.
 - It returns one array, or a tuple of them where the operator can have several outputs; more than
   are wanted is all right. An operator with one output returns an array, never a tuple of one.
 - `types` says which types the row takes: a set of element names or full type strings for all inputs

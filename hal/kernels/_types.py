@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -144,6 +145,15 @@ def infer_output_types(
     return tuple(types)
 
 
+def _spelled(type_: str) -> str:
+    """A type in one spelling: the standard writes map(int64, float), models say
+    map(int64,tensor(float))."""
+    plain = type_.replace(" ", "")
+    if "map(" not in plain:
+        return plain
+    return re.sub(r"tensor\((\w+)\)", r"\1", plain)
+
+
 def type_conflict(operator: Operator, inputs: Sequence[str]) -> str:
     """Why the input types do not fit the operator's constraints; "" when they do."""
     seen: dict[str, tuple[int, str]] = {}
@@ -151,8 +161,8 @@ def type_conflict(operator: Operator, inputs: Sequence[str]) -> str:
         formal = operator.input(index)
         if not type_ or formal is None:
             continue
-        allowed = {t.replace(" ", "") for t in formal.types}
-        plain = type_.replace(" ", "")
+        allowed = {_spelled(t) for t in formal.types}
+        plain = _spelled(type_)
         if plain not in allowed:
             return f"input {index} ({formal.name}) is {type_}, which the operator does not allow"
         if not formal.homogeneous or formal.type in formal.types:

@@ -49,7 +49,9 @@ def hal_backends() -> list[BackendSpec]:
             summary="ONNX on PyTorch's devices",
             requires=("torch",),
             install=INSTALL,
-            abilities=frozenset({Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN}),
+            abilities=frozenset(
+                {Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN, Ability.BIND}
+            ),
         )
     ]
 

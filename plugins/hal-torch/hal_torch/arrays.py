@@ -32,6 +32,7 @@ import torch.utils.dlpack
 from hal.kernels import Arrays
 from hal.tensor import Tensor
 from hal.types import ElementType
+from hal_torch import _compat  # noqa: F401 (spends the warning of read-only views)
 
 __all__ = ["DTYPES", "FLOAT_TABLES", "TorchArrays", "dtype_of"]
 

@@ -57,7 +57,7 @@ class TorchBackend(KernelBackend):
     ) -> None:
         """Convolutions on the CPU become oneDNN's own calls, unless TorchInductor will do that."""
         own = TorchOptions.parse(device, options)
-        if device.id == "torch:cpu" and own.channels_last is not False:
+        if device.id == "torch:cpu" and own.mode == "eager" and own.channels_last is not False:
             fuse_convolutions(block, constants)
 
     def finish(

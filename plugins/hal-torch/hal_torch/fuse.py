@@ -230,8 +230,7 @@ def _convolution(
         made: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
             weight, padding, stride, dilation, group, list(x.shape)
         )
-        if type(made) is torch.Tensor:  # not while the program is traced
-            packed.append(made)
+        packed.append(made)
         return made
 
     def place(x: Tensor) -> tuple[Tensor, list[int]]:

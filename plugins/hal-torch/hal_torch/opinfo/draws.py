@@ -12,8 +12,8 @@ DRAWS = 32
 """How often a random operator is called on each side."""
 
 _QUANTILES = 9
-_LIMIT = 8.0
-"""Standard errors. Welch's t has some 60 degrees of freedom: by chance less than once in 10^9."""
+_LIMIT = 6.0
+"""Standard errors. Welch's t has some 60 degrees of freedom: by chance once in 10^7."""
 
 
 def same_distribution(want: torch.Tensor, have: torch.Tensor, tolerance: Tolerance) -> str:

@@ -37,7 +37,7 @@ def higher(dtype: torch.dtype) -> torch.dtype:
 
 @contextlib.contextmanager
 def seeded(name: str, *, devices: bool = False) -> Iterator[None]:
-    """The generators of the CPU, or of all `devices`, start from a seed that follows from `name`."""
+    """The generators of the CPU, or of all `devices`, start from a seed that `name` gives."""
     seed = zlib.crc32(name.encode())
     if devices:
         torch.manual_seed(seed)
