@@ -15,7 +15,7 @@ from hal_conformance.contract.oracles import expected_of
 from hal_conformance.contract.protos import Dim, model_of, symbolic
 from hal_conformance.model_facts import model_facts
 
-__all__ = ["build", "contract_cases", "drafts"]
+__all__ = ["build", "contract_cases", "drafts", "load_families"]
 
 
 def contract_cases() -> Iterator[Case]:
@@ -29,7 +29,7 @@ def drafts(*keys: str) -> Iterator[tuple[Ask, Draft]]:
 
     Raises ValueError where a generator yields one id twice.
     """
-    _load_families()
+    load_families()
     wanted = [contract().latest(key) for key in keys] or [
         op for op in contract().operators if op.domain in STABLE_DOMAINS
     ]
@@ -84,7 +84,8 @@ def _asks(operator: Operator) -> Iterator[Ask]:
             yield Ask(operator, constraint.name, type_)
 
 
-def _load_families() -> None:
+def load_families() -> None:
+    """Import every module of `families`, so that each registers its generators."""
     for module in pkgutil.iter_modules(families.__path__):
         importlib.import_module(f"{families.__name__}.{module.name}")
 

@@ -50,6 +50,8 @@ class Draft:
     outputs: tuple[str, ...]
     """The type string of each output, "" for an optional output left out."""
     attributes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    captured: int = 0
+    """How many of the last inputs are no inputs of the node: its subgraphs read them, as `x<i>`."""
     constants: frozenset[int] = frozenset()
     """Inputs, by position, that are initializers instead of graph inputs."""
     tolerance: Tolerance = EXACT

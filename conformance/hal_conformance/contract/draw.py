@@ -21,7 +21,7 @@ from hal_conformance.contract.numbers import (
     smallest_subnormal,
 )
 
-__all__ = ["WORDS", "Draw", "edges"]
+__all__ = ["WORDS", "Draw", "edges", "has_infinity"]
 
 WORDS = ("", "a", "b", "Zebra", "hello world", "naïve", "日本", "🙂", "  x ", "1.5", "B", "ab")
 """What string tensors are made of: empty, ASCII, several bytes a character, blanks, upper case."""
@@ -77,9 +77,8 @@ class Draw:
             return narrow(order % 2, element)
         if is_integer(element):
             low, high = bounds(element)
-            return narrow(
-                order % (high + 1) if low == 0 else order % (high - low + 1) + low, element
-            )
+            few = high - low < count
+            return narrow(order % (high - low + 1) + low if few else order + max(low, -4), element)
         steps = order.astype(np.float64)
         if element.bits <= 8:
             steps = steps % 4 + 1 if is_signed(element) else np.exp2(steps % 8)

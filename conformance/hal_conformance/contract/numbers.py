@@ -121,7 +121,7 @@ def widen(tensor: Tensor) -> Array:
     """The elements as float64, complex128, int64 (uint64 for uint64), bool or str objects."""
     element = tensor.element_type
     if element in (ElementType.STRING, ElementType.BOOL):
-        return tensor.bits()
+        return tensor.bits().copy()
     array = tensor.numpy()
     if is_complex(element):
         return array.astype(np.complex128)

@@ -49,7 +49,8 @@ def model_of(
             shown = _widened_string(type_) if widened else type_
             outputs.append(helper.make_value_info(name, type_proto(shown, dims)))
     domain = "" if operator.domain == DEFAULT_DOMAIN else operator.domain
-    node = helper.make_node(operator.name, names, given, name=operator.name, domain=domain)
+    passed = names[: len(names) - draft.captured]
+    node = helper.make_node(operator.name, passed, given, name=operator.name, domain=domain)
     node.attribute.extend(
         _attribute(operator, name, value) for name, value in sorted(draft.attributes.items())
     )

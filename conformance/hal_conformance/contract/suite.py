@@ -1,14 +1,17 @@
-"""The suite `contract`: HAL's own cases, generated once and cached under what they are made from."""
+"""The suite `contract`: HAL's own cases, made once and cached under what they are made from."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
 from importlib import resources
-from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
 
 from hal_conformance.cached_suite import CachedSuite, distribution_version
 from hal_conformance.case import Case
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
 
 __all__ = ["ContractSuite", "load_contract_suite"]
 

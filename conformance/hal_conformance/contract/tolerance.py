@@ -1,13 +1,14 @@
 """The one table of tolerances: by operator class and element type, each with its source.
 
-A case passes when |got - expected| <= atol + rtol * |expected|, where `expected` is the exact result
-rounded once to its type. An error of k ULP is at most k * epsilon relative to a normal number, and
-the distance between two subnormals is the smallest of them; so k ULP become rtol = k * epsilon and
-an atol that covers the subnormals.
+A case passes when |got - expected| <= atol + rtol * |expected|, where `expected` is the exact
+result rounded once to its type. An error of k ULP is at most k * epsilon relative to a normal
+number, and the distance between two subnormals is the smallest of them; so k ULP become
+rtol = k * epsilon and an atol that covers the subnormals.
 
-Whether subnormal results are kept or flushed to zero the standard does not say, and GPUs and
-inference CPUs flush them: for float, bfloat16 and double the atol of an operator that computes is the
-smallest normal number. Operators that only move values are exact at every value.
+Whether subnormal numbers are kept or flushed to zero the standard does not say, and GPUs and
+inference CPUs flush them, intermediate ones too: for float, bfloat16 and double the atol of an
+operator that computes is twice the smallest normal number. Operators that only move values are
+exact at every value.
 """
 
 from __future__ import annotations
@@ -102,10 +103,16 @@ def composed(element: ElementType, *, magnitude: float = 0.0) -> Tolerance:
 
 
 def accumulated(
-    element: ElementType, *, terms: int, magnitude: float, steps: float = 1.0
+    element: ElementType,
+    *,
+    terms: int,
+    magnitude: float,
+    steps: float = 1.0,
+    rounded: float = 0.0,
 ) -> Tolerance:
-    """A sum of `terms` products whose absolute values sum up to `magnitude` at most; `steps` more
-    ULP for what is done with the sum. Exact for integers."""
+    """A sum of `terms` products whose absolute values sum up to `magnitude` at most; `steps` ULP
+    for what is done with the sum; `rounded` is the size of an intermediate result that may be
+    rounded to the type. Exact for integers."""
     if not (is_float(element) or is_complex(element)):
         return EXACT
     op_class = CLASSES["accumulated"]
@@ -116,7 +123,7 @@ def accumulated(
     if element is ElementType.DOUBLE or element is ElementType.COMPLEX128:
         gamma *= 2  # the expected value was summed in the same precision
     ulps = op_class.ulp[""] if element not in _HALVES else op_class.half
-    atol = gamma * magnitude + _floor(element, 1.0)
+    atol = gamma * magnitude + unit * rounded + _floor(element, 1.0)
     return Tolerance(steps * ulps * epsilon(element), atol, op_class.source)
 
 
@@ -135,4 +142,4 @@ def _floor(element: ElementType, ulps: float) -> float:
     """What admits a flushed subnormal; float16 has too few exponents to flush them."""
     if element is ElementType.FLOAT16:
         return max(ulps, 1.0) * smallest_subnormal(element)
-    return smallest_normal(element)
+    return 2 * smallest_normal(element)

@@ -2,7 +2,8 @@
 
 `_providers` is the table of providers, `_backend` the seam, `_session` an executable, `_values` the
 way of tensors in and out, `_errors` what its exceptions mean, `_placement` its assignment record,
-`_start` the test whether a provider starts.
+`_start` the test whether a provider starts, `_support` what it says of a model, `_plugins` the
+providers that are not its own. `session` is the public face for the plugins of those.
 """
 
 from __future__ import annotations

@@ -6,23 +6,22 @@ from collections.abc import Mapping, Sequence
 
 import onnxruntime
 
-from hal.backend import Option, Support, UnsupportedNode
+from hal.backend import Option, Support
 from hal.device import Device
 from hal.errors import (
-    BackendError,
     FallbackError,
     UnavailableError,
-    UnsupportedError,
     UsageError,
     did_you_mean,
 )
 from hal.graph import read_model
 from hal.model import Model
 from hal_onnxruntime._options import provider_options, session_options
-from hal_onnxruntime._placement import all_nodes, assignment
-from hal_onnxruntime._providers import CPU, NO_DEVICE, PROVIDERS, Provider, of_name
+from hal_onnxruntime._plugins import own_providers
+from hal_onnxruntime._providers import CPU, PROVIDERS, Provider, of_name
 from hal_onnxruntime._session import OrtExecutable, open_session
 from hal_onnxruntime._start import device_id, found_devices
+from hal_onnxruntime._support import refusal, support
 
 __all__ = ["OrtBackend"]
 
@@ -46,16 +45,12 @@ class OrtBackend:
         because it stops there. Raises the errors of `compile` that are about no node."""
         row, index = _row(device)
         options = session_options({}, model, refuse_fallback=False)
-        try:
-            session = open_session(model.data, options, row.provider, _chosen(row, index, {}))
-        except UnsupportedError as error:
-            return Support(_unsupported(model, dict.fromkeys(error.nodes or ("",), str(error))))
-        left = {
-            name: f"{row.provider} leaves it to {provider}"
-            for name, _, provider in assignment(session)
-            if provider != row.provider
-        }
-        return Support(_unsupported(model, left))
+        chosen = _chosen(row, index, {})
+        return support(
+            model,
+            row.provider,
+            lambda: open_session(model.data, options, row.provider, chosen),
+        )
 
     def compile(self, device: Device, model: Model, options: Mapping[str, Option]) -> OrtExecutable:
         """A session on the device's provider, with nothing left to the CPU's on any other device.
@@ -76,27 +71,14 @@ class OrtBackend:
         try:
             session = open_session(model.data, made, row.provider, chosen)
         except FallbackError as error:
-            raise self._fallback(device, model, error) from error
+            raise refusal(device.id, error, lambda: self.supports(device, model)) from error
         known = {CPU.provider: device_id(CPU, 0), row.provider: device.id}
         return OrtExecutable(session, model, device.id, known)
-
-    def _fallback(self, device: Device, model: Model, error: FallbackError) -> FallbackError:
-        """The refusal again, with the nodes at fault where a second look can tell them."""
-        try:
-            nodes = [node.node for node in self.supports(device, model).unsupported if node.node]
-        except BackendError:
-            return error
-        if not nodes:
-            return error
-        first = ", ".join(repr(node) for node in nodes[:8]) + (", ..." if len(nodes) > 8 else "")
-        return FallbackError(
-            f"{device.id} would leave {len(nodes)} nodes to the CPU: {first}", nodes=nodes
-        )
 
 
 def _row(device: Device) -> tuple[Provider, int]:
     name, _, index = device.id.rpartition("/")[2].partition(":")[2].partition(":")
-    available = tuple(p for p in onnxruntime.get_available_providers() if p not in NO_DEVICE)
+    available = own_providers()
     row = of_name(name, available)
     if row is None:
         known = [f"ort:{known.device}" for known in PROVIDERS if known.provider in available]
@@ -115,34 +97,3 @@ def _row(device: Device) -> tuple[Provider, int]:
 def _chosen(row: Provider, index: int, given: Mapping[str, str]) -> dict[str, str]:
     indexed = {row.index_option: str(index)} if row.index_option else {}
     return {**row.options, **indexed, **given}
-
-
-def _unsupported(model: Model, reasons: Mapping[str, str]) -> tuple[UnsupportedNode, ...]:
-    """`reasons` by node name, as nodes with their operators; a name of none keeps its reason."""
-    if not reasons:
-        return ()
-    graph = read_model(model)
-    nodes = {node.name: node for node in all_nodes(graph.graph)}
-    if len(nodes) == 1 and "" in reasons:
-        reasons = {next(iter(nodes)): reasons[""]}
-    found = []
-    for name, reason in reasons.items():
-        node = nodes.get(name)
-        operator = ""
-        if node is not None:
-            version = _version(node.domain, node.op_type, graph.opset_import.get(node.domain, 0))
-            operator = f"{node.operator}-{version}" if version else node.operator
-        found.append(UnsupportedNode(name, operator, reason))
-    return tuple(found)
-
-
-def _version(domain: str, op_type: str, opset: int) -> int:
-    """The version of an operator that an opset means, as onnxruntime knows it; 0 if it does not."""
-    from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
-
-    versions = [
-        schema.since_version
-        for schema in get_all_operator_schema()
-        if schema.name == op_type and schema.domain == domain and schema.since_version <= opset
-    ]
-    return max(versions, default=0)

@@ -26,18 +26,22 @@ __all__ = ["OrtExecutable", "open_session"]
 
 
 def open_session(
-    data: bytes, session_options: Any, provider: str, provider_options: Mapping[str, str]
+    data: bytes, session_options: Any, provider: str, provider_options: Mapping[str, str] | None
 ) -> Any:
     """An InferenceSession on one provider, the CPU's own kernels refused where the options say so.
+
+    `provider_options` is None where `session_options` name the provider's devices already, as
+    they do for a provider from a plugin library.
 
     Raises the HAL error that onnxruntime's exception means, and UnavailableError when it has left
     the provider out without a word.
     """
+    chosen = None if provider_options is None else [(provider, dict(provider_options))]
     try:
         session = onnxruntime.InferenceSession(
             data,
             session_options,
-            providers=[(provider, dict(provider_options))],
+            providers=chosen,
             enable_fallback=False,  # or it retries on the CPU, and prints on standard output
         )
     except Exception as error:  # pybind raises classes of its own

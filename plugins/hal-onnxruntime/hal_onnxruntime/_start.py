@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -15,10 +16,11 @@ from hal.model import Model
 from hal.tensor import Tensor
 from hal_onnxruntime import _compat
 from hal_onnxruntime._options import ERRORS, session_options
-from hal_onnxruntime._providers import CPU, NO_DEVICE, PROVIDERS, Provider, of_provider
+from hal_onnxruntime._plugins import own_providers
+from hal_onnxruntime._providers import CPU, PROVIDERS, Provider, of_provider
 from hal_onnxruntime._session import OrtExecutable, open_session
 
-__all__ = ["PROBE_MODEL", "device_id", "found_devices", "why_not"]
+__all__ = ["FATAL", "PROBE_MODEL", "device_id", "found_devices", "tried", "why_not"]
 
 PROBE_MODEL = Model(
     bytes.fromhex(
@@ -28,7 +30,7 @@ PROBE_MODEL = Model(
 )
 """y = Add(x, x) over float32 [1, 8], opset 13, IR 8; a test reads it with onnx."""
 
-_FATAL = 4
+FATAL = 4
 """onnxruntime's logging severity that lets no error through."""
 MOST_DEVICES = 16
 """At most this many devices of one provider are tried."""
@@ -37,12 +39,9 @@ MOST_DEVICES = 16
 def found_devices() -> Iterator[Device]:
     """A device for every execution provider of this onnxruntime, in the order of the table; those
     that do not start are marked as unavailable, with the reason."""
-    available = onnxruntime.get_available_providers()
-    rows = [
-        row for provider in available if provider not in NO_DEVICE for row in of_provider(provider)
-    ]
+    rows = [row for provider in own_providers() for row in of_provider(provider)]
     order = {row.device: place for place, row in enumerate(PROVIDERS)}
-    onnxruntime.set_default_logger_severity(_FATAL)  # what fails here is told as a reason
+    onnxruntime.set_default_logger_severity(FATAL)  # what fails here is told as a reason
     try:
         for row in sorted(rows, key=lambda r: order.get(r.device, len(order))):
             yield from _devices(row)
@@ -69,17 +68,11 @@ def why_not(row: Provider, index: int) -> str:
     """Why a provider does not run one Add on its device number `index`; "" if it does."""
     options = session_options({}, PROBE_MODEL, refuse_fallback=row is not CPU)
     chosen = {**row.options, **({row.index_option: str(index)} if row.index_option else {})}
-    options.log_severity_level = _FATAL
+    options.log_severity_level = FATAL
     id_ = device_id(row, index)
     try:
         session = open_session(PROBE_MODEL.data, options, row.provider, chosen)
-        executable = OrtExecutable(session, PROBE_MODEL, id_, {row.provider: id_})
-        given = np.arange(8, dtype=np.float32).reshape(1, 8)
-        result = executable.run({"x": Tensor.from_numpy(given)})["y"]
-        if not isinstance(result, Tensor) or not np.array_equal(result.numpy(), given + given):
-            return f"{row.provider} starts, but adds wrongly"
-        if executable.placement().fell_back(id_, accelerator=row is not CPU):
-            return f"{row.provider} starts, but leaves an Add to another provider"
+        return tried(session, row.provider, id_, accelerator=row is not CPU)
     except HalError as error:
         capi = Path(onnxruntime.__file__).parent / "capi"
         reason = _compat.library_error(capi, row.provider)
@@ -87,6 +80,25 @@ def why_not(row: Provider, index: int) -> str:
             dropped = isinstance(error, (FallbackError, UnavailableError))
             reason = "onnxruntime drops it without an exception" if dropped else str(error)
         return f"{row.provider} does not start: {reason}"
+
+
+def tried(
+    session: Any, provider: str, device: str, *, accelerator: bool, rtol: float = 0.0
+) -> str:
+    """What is wrong with a session of PROBE_MODEL; "" if it adds right, and on the device.
+
+    The sums are small whole numbers; `rtol` is the relative error that they may have. Raises the
+    HAL error of a run that fails.
+    """
+    executable = OrtExecutable(session, PROBE_MODEL, device, {provider: device})
+    given = np.arange(8, dtype=np.float32).reshape(1, 8)
+    result = executable.run({"x": Tensor.from_numpy(given)})["y"]
+    if not isinstance(result, Tensor) or not np.allclose(
+        result.numpy(), given + given, rtol=rtol, atol=0.0
+    ):
+        return f"{provider} starts, but adds wrongly"
+    if executable.placement().fell_back(device, accelerator=accelerator):
+        return f"{provider} starts, but leaves an Add to another provider"
     return ""
 
 

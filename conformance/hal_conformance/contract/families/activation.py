@@ -98,6 +98,8 @@ class _Composed(Unary):
     def tolerance(self, element: ElementType, name: str) -> Tolerance:
         if name == "ThresholdedRelu":
             return EXACT
+        if element is ElementType.DOUBLE and name in _FLOAT_CONSTANTS:
+            return composed(ElementType.FLOAT, magnitude=1.0)
         return composed(element, magnitude=1.0)
 
 
@@ -117,6 +119,9 @@ def activation(ask: Ask) -> Iterator[Draft]:
         yield from unary_drafts(ask, row, attributes, suffix)
 
 
+_FLOAT_CONSTANTS = ("Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Selu", "Swish", "Celu", "Elu")
+"""Whose attributes, defaults or function bodies hold constants in float32, also for double."""
+
 _WITH_NAN = ("Sigmoid", "Softplus", "Softsign", "Mish", "Gelu", "Swish")
 
 
@@ -129,7 +134,8 @@ def saturation(ask: Ask) -> Iterator[Draft]:
     formula = _VARIANTS[ask.name][0]
     with np.errstate(all="ignore"):
         expected = formula(widen(x))
-    yield ask.draft("far", [x], [expected], tolerance=composed(element, magnitude=1.0))
+    tolerance = _Composed(formula).tolerance(element, ask.name)
+    yield ask.draft("far", [x], [expected], tolerance=tolerance)
 
 
 @generates("Relu")

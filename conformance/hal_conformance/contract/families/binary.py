@@ -112,9 +112,7 @@ def _paired(a: Tensor, b: Tensor, formula: Formula) -> Run:
         return Run((a, b), (formula(widen(a), widen(b)),))
 
 
-def _special(
-    ask: Ask, slug: str, values: Array, formula: Formula, tolerance: Tolerance
-) -> Draft:
+def _special(ask: Ask, slug: str, values: Array, formula: Formula, tolerance: Tolerance) -> Draft:
     """Every value against every other."""
     a, b = narrow(values[:, None], ask.element), narrow(values[None, :], ask.element)
     run = _paired(a, b, formula)
@@ -157,7 +155,9 @@ def comparison(ask: Ask) -> Iterator[Draft]:
     bool_ = ("tensor(bool)",)
     for slug, (left, right) in _shapes(ask).items():
         draw = ask.draw(slug)
-        run = _paired(draw.tensor(element, left, -2, 2), draw.tensor(element, right, -2, 2), formula)
+        run = _paired(
+            draw.tensor(element, left, -2, 2), draw.tensor(element, right, -2, 2), formula
+        )
         yield Draft(slug=slug, runs=(run,), outputs=bool_)
     values = normal_edges(element)
     a, b = narrow(values[:, None], element), narrow(values[None, :], element)
@@ -400,7 +400,10 @@ def where(ask: Ask) -> Iterator[Draft]:
         yield ask.draft(slug, [c, x, y], [np.where(widen(c), widen(x), widen(y))])
     if is_float(element):
         c = narrow(np.array([True, False, True]), ElementType.BOOL)
-        x, y = narrow(np.array([1.0, np.nan, np.inf]), element), narrow([np.inf, 2.0, np.nan], element)
+        x, y = (
+            narrow(np.array([1.0, np.nan, np.inf]), element),
+            narrow([np.inf, 2.0, np.nan], element),
+        )
         yield ask.draft("nan", [c, x, y], [np.where(widen(c), widen(x), widen(y))])
 
 
