@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from hal_conformance.case import load_suite
 from hal_conformance.judge import run_case
 from hal_torch import hal_backends
 from hal_torch.devices import FAMILIES, cuda_vendor
+from hal_torch.kernels import TABLE
 
 from hal.host import Host
 from hal.outcome import Outcome
@@ -129,21 +131,40 @@ def test_strings_fall_back_to_the_host_and_say_so():
     assert "torch:cpu" in result.reason
 
 
-@pytest.mark.slow
-def test_other_device_passes_nearly_all_that_the_cpu_passes(tmp_path):
-    report = tmp_path / "report.json"
+def test_only_strings_images_and_maps_compute_on_the_host():
+    without_types = {
+        *("ImageDecoder", "StringConcat", "StringSplit", "StringNormalizer", "RegexFullMatch"),
+        *("LabelEncoder", "CategoryMapper", "CastMap", "DictVectorizer", "ZipMap"),
+    }
+    host = [row for row in TABLE if row.host_only]
+    for row in host:
+        types = {t for allowed in row.types.values() for t in allowed}
+        assert "tensor(string)" in types or row.op_type in without_types, row
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"They are {len(host)}\nof the {len(TABLE)} rows" in readme
+
+
+def passes(devices, report, env):
+    """How many official cases pass on each device."""
     command = [sys.executable, "-m", "hal", "conformance", "--json", str(report)]
-    command += ["-d", "torch:cpu", "-d", "torch:paper:0"]
+    command += [word for device in devices for word in ("-d", device)]
     done = subprocess.run(
-        command,
-        env={**os.environ, "PYTHONPATH": str(PASSTHROUGH)},
-        capture_output=True,
-        text=True,
-        check=False,
+        command, env={**os.environ, **env}, capture_output=True, text=True, check=False
     )
     assert report.exists(), done.stderr
-    passed = {}
-    for device in json.loads(report.read_text())["reports"]:
-        outcomes = [case["outcome"] for case in device["cases"]]
-        passed[device["device"]["id"]] = outcomes.count("pass")
+    reports = json.loads(report.read_text())["reports"]
+    return {r["device"]["id"]: r["outcomes"]["pass"] for r in reports}
+
+
+@pytest.mark.slow
+def test_other_device_passes_nearly_all_that_the_cpu_passes(tmp_path):
+    devices = ["torch:cpu", "torch:paper:0"]
+    passed = passes(devices, tmp_path / "report.json", {"PYTHONPATH": str(PASSTHROUGH)})
     assert passed["torch:paper:0"] >= 0.95 * passed["torch:cpu"] > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_nvidia_gpu_passes_nearly_all_that_the_cpu_passes(tmp_path):
+    passed = passes(["torch:cpu", "torch:cuda:0"], tmp_path / "report.json", {})
+    assert passed["torch:cuda:0"] >= 0.95 * passed["torch:cpu"] > 0
