@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from collections.abc import Sequence
 from typing import Literal, Union
 
@@ -208,5 +209,14 @@ def _spelling(types: tuple[str, ...], type_: str) -> str:
     """`type_` as the standard spells it (with a blank in maps), "" if not among `types`."""
     if type_ in types:
         return type_
-    bare = type_.replace(" ", "")
-    return next((known for known in types if known.replace(" ", "") == bare), "")
+    bare = _bare(type_)
+    return next((known for known in types if _bare(known) == bare), "")
+
+
+def _bare(type_: str) -> str:
+    """Without blanks, and with a map's values as schemas write them: "map(int64,float)", where a
+    model's type says "map(int64, tensor(float))"."""
+    return _MAP.sub(r"map(\1,\2)", type_.replace(" ", ""))
+
+
+_MAP = re.compile(r"map\((\w+),tensor\((\w+)\)\)")

@@ -82,9 +82,7 @@ def why_not(row: Provider, index: int) -> str:
         return f"{row.provider} does not start: {reason}"
 
 
-def tried(
-    session: Any, provider: str, device: str, *, accelerator: bool, rtol: float = 0.0
-) -> str:
+def tried(session: Any, provider: str, device: str, *, accelerator: bool, rtol: float = 0.0) -> str:
     """What is wrong with a session of PROBE_MODEL; "" if it adds right, and on the device.
 
     The sums are small whole numbers; `rtol` is the relative error that they may have. Raises the

@@ -30,7 +30,11 @@ def fuse_convolutions(block: Block, constants: Constants) -> None:
     if not torch._C._has_mkldnn:
         return
     graph = _Uses(block)
-    chains = [_Chain(graph, step, constants) for step in block.steps if _fits(step, constants)]
+    chains = [
+        _Chain(graph, step, info, weight, constants)
+        for step in block.steps
+        for info, weight in _candidate(step, constants)
+    ]
     last = {id(chain.steps[-1]): chain for chain in chains}
     gone = {id(step) for chain in chains for step in chain.steps}
     block.steps = [
@@ -67,56 +71,58 @@ class _Uses:
         return readers[0]
 
 
-def _fits(step: Step, constants: Constants) -> bool:
+def _candidate(step: Step, constants: Constants) -> list[tuple[NodeInfo, Tensor]]:
+    """What is known of a step and its weight, if it is a convolution that can be fused."""
     if step.op_type != "Conv" or step.info is None or step.info.domain or step.on_host:
-        return False
+        return []
     weight = step.args[1]
     bias = step.args[2] if len(step.args) > 2 else None
     if weight is None or not weight.constant or not (bias is None or bias.constant):
-        return False
-    array = constants.device(weight)
-    return bool(array.ndim == 4 and array.numel() and array.dtype == torch.float32)
+        return []
+    array: Tensor = constants.device(weight)
+    fits = array.ndim == 4 and array.numel() and array.dtype == torch.float32
+    return [(step.info, array)] if fits else []
 
 
 class _Chain:
     """A convolution and the steps that go into its call."""
 
-    def __init__(self, uses: _Uses, step: Step, constants: Constants) -> None:
-        assert step.info is not None
+    def __init__(
+        self, uses: _Uses, step: Step, info: NodeInfo, weight: Tensor, constants: Constants
+    ) -> None:
         self._constants = constants
         self.steps = [step]
-        self.info = step.info
-        weight, bias = [*step.args[1:3], None][:2]
-        assert weight is not None
-        self.weight: Tensor = constants.device(weight)
+        self.info = info
+        self.weight = weight
+        bias = step.args[2] if len(step.args) > 2 else None
         self.bias: Tensor | None = None if bias is None else constants.device(bias)
         self.other: Value | None = None
         self.unary = _NO_UNARY
         while self.unary is _NO_UNARY:
             follower = uses.only_reader(self.steps[-1].outputs[0])
-            if follower is None or follower.info is None or not self._take(follower):
+            if follower is None or follower.info is None:
+                break
+            if not self._take(follower, follower.info):
                 break
             uses.taken.add(id(follower))
             self.steps.append(follower)
 
-    def _take(self, step: Step) -> bool:
+    def _take(self, step: Step, info: NodeInfo) -> bool:
         """Whether the step goes into the call; if so, its part is noted."""
-        assert step.info is not None
-        unary = _unary(step, step.info, self._constants)
+        unary = _unary(step, info, self._constants)
         if unary is not None and step.args[0] is self.steps[-1].outputs[0]:
             self.unary = unary
             return True
         if self.other is not None:
             return False
         if step.op_type == "BatchNormalization":
-            return self._normalize(step)
+            return self._normalize(step, info)
         if step.op_type in ("Add", "Sum", "Mul") and len(step.args) == 2:
             return self._combine(step)
         return False
 
-    def _normalize(self, step: Step) -> bool:
-        assert step.info is not None
-        given = step.info.attributes
+    def _normalize(self, step: Step, info: NodeInfo) -> bool:
+        given = info.attributes
         if len(step.outputs) > 1 or given.get("training_mode") or not given.get("spatial", 1):
             return False
         known = [v for v in step.args[1:5] if v is not None and v.constant]
