@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from hal import Tensor, Value
+from hal.graph import read_model
 from hal_conformance.case import Case, DataSet
 
 __all__ = ["FALSE_ALARM", "check_random_outputs"]
@@ -26,8 +27,8 @@ def check_random_outputs(case: Case, data: DataSet, got: Mapping[str, Value]) ->
     Type and shape must be those of the expected outputs. Bernoulli: every value is 0 or 1, surely
     where the probability is 0 or 1, and their sum lies within Hoeffding's bound (W. Hoeffding, JASA
     58, 1963) of the sum of the probabilities. Dropout: every value is 0 or the input scaled by
-    1 / (1 - ratio), the mask says which, and the number kept lies within the same bound. Raises
-    KeyError for an operator that has no such rule.
+    1 / (1 - ratio), the mask says which, and the number kept lies within the same bound.
+    Uniform and normal draws: see `_drawn`. Raises KeyError for an operator that has no such rule.
     """
     for name, expected in data.outputs.items():
         value = got.get(name)
@@ -41,6 +42,9 @@ def check_random_outputs(case: Case, data: DataSet, got: Mapping[str, Value]) ->
                 f"got {value.type} {list(value.shape)}"
             )
     operator = case.single_operator or case.operators[0]
+    if operator.startswith("Random"):
+        (name,) = data.outputs
+        return _drawn(name, operator, _attributes(case), _numbers(got[name]))
     rule = {"Bernoulli": _bernoulli, "Dropout": _dropout}[_family(case, operator)]
     return rule(list(data.inputs.values()), list(data.outputs), got)
 
@@ -78,6 +82,47 @@ def _dropout(inputs: list[Value], names: list[str], got: Mapping[str, Value]) ->
     count = int(kept.sum()) if len(names) > 1 else int((kept & ~sure).sum())
     draws = kept.size if len(names) > 1 else int((~sure).sum())
     return _within(names[0], count, (1 - ratio) * draws, draws)
+
+
+_QUARTILE = 0.6744897501960817
+"""The upper quartile of the standard normal distribution."""
+
+
+def _drawn(
+    name: str,
+    operator: str,
+    attributes: Mapping[str, float],
+    drawn: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+) -> str:
+    """A uniform draw lies in its interval; of both kinds, the numbers below the quartiles of the
+    distribution lie within Hoeffding's bound, which fixes its place and its width. Quartiles that
+    the type cannot tell apart from their neighbours do not occur: the draws are of size one."""
+    if not np.isfinite(drawn).all():
+        return f"output {name!r}: a draw is not finite"
+    if "Uniform" in operator:
+        low, high = attributes.get("low", 0.0), attributes.get("high", 1.0)
+        if drawn.min() < low or drawn.max() > high:
+            return (
+                f"output {name!r}: {drawn.min():g} to {drawn.max():g} is not in [{low:g}, {high:g})"
+            )
+        marks = [low + (high - low) * part for part in (0.25, 0.5, 0.75)]
+    else:
+        mean, scale = attributes.get("mean", 0.0), attributes.get("scale", 1.0)
+        marks = [mean - _QUARTILE * scale, mean, mean + _QUARTILE * scale]
+    if len(np.unique(drawn)) < drawn.size // 16:
+        return f"output {name!r}: {len(np.unique(drawn))} different values in {drawn.size} draws"
+    for mark, part in zip(marks, (0.25, 0.5, 0.75), strict=True):
+        # A type of few bits has values at the mark itself: they count half.
+        below = float((drawn < mark).sum() + 0.5 * (drawn == mark).sum())
+        problem = _within(name, below, part * drawn.size, drawn.size)
+        if problem:
+            return f"{problem} below {mark:g}"
+    return ""
+
+
+def _attributes(case: Case) -> Mapping[str, float]:
+    (node,) = read_model(case.model).graph.nodes
+    return {n: a for n, a in node.attributes.items() if isinstance(a, float)}
 
 
 def _within(name: str, got: float, mean: float, draws: int) -> str:

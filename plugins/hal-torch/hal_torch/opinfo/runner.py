@@ -35,6 +35,8 @@ _GRADIENT_FACTOR = 10
 """Gradients take the steps of the operator and those of its derivative."""
 _WATCHED = 64
 """Samples that are recorded together; a recording takes memory."""
+_LENGTHS_ON_CPU = frozenset({"tensor_split"})
+"""Operators that PyTorch demands have their tensors of sections on the CPU, on every device."""
 _REFUSES = re.compile(
     r"not (yet |currently )?(implemented|supported|available)|unsupported|does(n't| not) support|"
     r"could not run|no kernel|only support",
@@ -153,16 +155,19 @@ class _Case:
         return want
 
     def _on_device(self, trial: _Trial, index: int, watch: Watch | None) -> list[Any]:
-        call = move(trial.call, self.device)
+        call = self._moved(trial)
         with seeded(f"device {self._name(index)}", devices=len(trial.want) > 1):
             return self._call(call, index, watch)
 
     def _more_draws(self, trial: _Trial, index: int) -> list[list[Any]]:
         if len(trial.want) == 1:
             return []
-        call = move(trial.call, self.device)
+        call = self._moved(trial)
         with seeded(f"draws {self._name(index)}", devices=True):
             return [self._call(call, index) for _ in trial.want[1:]]
+
+    def _moved(self, trial: _Trial) -> Call:
+        return move(trial.call, self.device, first_only=self.op.name in _LENGTHS_ON_CPU)
 
     def _name(self, index: int) -> str:
         return f"{self.op.full_name} {self.dtype} {index}"

@@ -60,9 +60,14 @@ def make_samples(op: Any, dtype: torch.dtype, *, requires_grad: bool) -> list[Ca
     return calls
 
 
-def move(call: Call, device: torch.device) -> Call:
-    """A copy of a call on a device. No argument shares memory with the original."""
-    return _map(call, device, lambda dtype: dtype)
+def move(call: Call, device: torch.device, *, first_only: bool = False) -> Call:
+    """A copy of a call on a device, or with only the first argument there. No argument shares
+    memory with the original."""
+    moved = _map(call, device, lambda dtype: dtype)
+    if first_only:
+        rest = _map(call, torch.device("cpu"), lambda dtype: dtype)
+        return Call((*moved.args[:1], *rest.args[1:]), rest.kwargs, call.for_gradient)
+    return moved
 
 
 def raised(call: Call) -> Call:
