@@ -6,10 +6,9 @@ import io
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from hal_conformance.report import read
 from hal_conformance.terminal import Terminal
+from rich.console import Console
 
 
 def main() -> None:
