@@ -21,6 +21,7 @@ from typing import Any
 
 import hal_torch
 import torch
+from torch.utils._pytree import tree_structure, tree_unflatten
 from torch.utils.flop_counter import FlopCounterMode
 from torch_models import ARCHITECTURES, load
 
@@ -110,9 +111,8 @@ def measure(
         )
     module, example, _ = ARCHITECTURES[name]()
     module = module.eval().to("cuda")
-    first = next(iter(example))
-    keywords = {n: v.to("cuda") for n, v in example.items() if isinstance(v, torch.Tensor)}
-    keywords[first] = inputs[next(iter(inputs))]
+    # The exported inputs are the leaves of the arguments, in their order: a cache is several.
+    keywords = tree_unflatten(list(inputs.values()), tree_structure(example))
     compiled = torch.compile(module)
     with torch.inference_mode():
         with FlopCounterMode(display=False) as counter:

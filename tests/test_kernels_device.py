@@ -165,6 +165,21 @@ def test_a_shape_that_is_an_output_goes_to_the_device():
     assert places(executable) == {"shape": "fake:npu", "mul": "fake:npu"}
 
 
+def test_a_size_that_the_device_reads_too_is_copied_there_without_waiting():
+    nodes = [
+        node("Shape", ["x"], ["s"], name="shape"),
+        node("Mul", ["s", "one"], ["u"], name="mul"),
+        node("Add", ["u", "fed"], ["sum"], name="add"),
+        node("Reshape", ["x", "u"], ["y"], name="reshape"),
+    ]
+    inputs = [("x", F, None), ("fed", I64, None)]
+    outputs = [("y", F, None), ("sum", I64, None)]
+    executable, arrays = compiled(nodes, inputs, outputs, {"one": [1, 1]})
+    assert run(executable, x=X, fed=[5, 5]) == {"y": X.tolist(), "sum": [7, 8]}
+    assert arrays.waits == 0
+    assert places(executable)["add"] == "fake:npu"
+
+
 def test_a_shape_that_is_fed_waits_once():
     nodes = [
         node("Reshape", ["x", "s"], ["a"], name="r1"),

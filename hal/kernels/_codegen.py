@@ -222,7 +222,8 @@ def move_shape_arithmetic(block: Block, arrays: Arrays) -> None:
     """Put on the host what only computes the inputs that kernels want there.
 
     A step moves if all it reads is constant or on the host already, and everybody who reads its
-    outputs wants them on the host.
+    outputs wants them on the host, or somebody does and they are no results of the block: to copy
+    a small array to the device does not wait for it, as the way back does.
     """
     for step in block.steps:
         for inner in step.blocks:
@@ -239,16 +240,19 @@ def move_shape_arithmetic(block: Block, arrays: Arrays) -> None:
             able.add(id(step))
         if ready or step.host_result:
             at_hand.update(id(v) for v in step.outputs if v is not None)
-    on_device = {id(v) for v in block.results if v is not None}
+    results = {id(v) for v in block.results if v is not None}
+    on_device, on_host = set(results), set[int]()
     for step in reversed(block.steps):
-        wanted_here = any(v is not None and id(v) in on_device for v in step.outputs)
-        if not wanted_here and id(step) in able and step.moved is not None:
+        made = {id(v) for v in step.outputs if v is not None}
+        wanted_here = not made.isdisjoint(on_device)
+        useful = not wanted_here or (not made.isdisjoint(on_host) and made.isdisjoint(results))
+        if useful and id(step) in able and step.moved is not None:
             step.function, step.keywords = step.moved()
             step.on_host = step.host_result = step.folded = True
         elif not wanted_here and step.host_result and not step.host_only:
             step.folded = True
         for position, value in enumerate(step.args):
-            if value is not None and not step.wants_host(position):
-                on_device.add(id(value))
+            if value is not None:
+                (on_host if step.wants_host(position) else on_device).add(id(value))
         for inner in step.blocks:
             on_device.update(id(v) for v in inner.captures())

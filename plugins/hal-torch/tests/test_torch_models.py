@@ -29,12 +29,6 @@ def test_light_models_agree_with_onnxruntime(accuracy, name, tmp_path, monkeypat
     assert (row.runs, row.wrong) == (1, "")
 
 
-def test_a_compiled_model_agrees_with_onnxruntime_and_is_compiled(accuracy, tmp_path, monkeypatch):
-    monkeypatch.setenv("HAL_HOME", str(tmp_path))
-    row = accuracy.check("squeezenet", "compile", [1], [])
-    assert (row.runs, row.wrong) == (1, "")
-
-
 @pytest.mark.parametrize("name", ["lstm", "distilbert", "llama", "vit"])
 def test_exported_models_agree_with_onnxruntime_at_every_shape(accuracy, name):
     missing = [n for n in EXPORTERS if importlib.util.find_spec(n) is None]
