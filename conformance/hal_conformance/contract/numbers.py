@@ -1,4 +1,4 @@
-"""Values in higher precision and back: widening to float64 and exact integers, and rounding once."""
+"""Values in higher precision and back: to float64 and exact integers, and rounded once."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def widen(tensor: Tensor) -> Array:
     """The elements as float64, complex128, int64 (uint64 for uint64), bool or str objects."""
     element = tensor.element_type
     if element in (ElementType.STRING, ElementType.BOOL):
-        return tensor.bits().copy()
+        return np.asarray(tensor.bits().copy())
     array = tensor.numpy()
     if is_complex(element):
         return array.astype(np.complex128)
@@ -171,7 +171,7 @@ def _round_to_odd(x: Array) -> Array:
     y = np.where(np.abs(wide) > np.abs(x), np.nextafter(y, np.float32(0)), y).astype(np.float32)
     bits = np.atleast_1d(y).view(np.uint32)
     bits[np.atleast_1d(inexact)] |= 1
-    return bits.view(np.float32).reshape(x.shape)
+    return np.asarray(bits.view(np.float32).reshape(x.shape))
 
 
 def value_of(raw: Any, type_: str) -> Value:
@@ -188,7 +188,7 @@ def value_of(raw: Any, type_: str) -> Value:
     if kind == "map":
         key, _, item = inner.partition(",")
         keys = narrow(list(raw), ElementType.from_onnx_name(key))
-        values = narrow(list(raw.values()), ElementType.from_onnx_name(item.strip()))
+        values = narrow(list(raw.values()), ElementType.from_onnx_name(item.strip()[7:-1]))
         return MapValue(type_, keys, values)
     element = ElementType.from_onnx_name(inner)
     if isinstance(raw, np.ndarray) and raw.dtype == element.dtype() and not element.is_native:

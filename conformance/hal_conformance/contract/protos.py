@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from hal import ElementType, MapValue, OptionalValue, SequenceValue, Tensor, Value
+from hal import ElementType, OptionalValue, SequenceValue, Tensor, Value
 from hal.contract import DEFAULT_DOMAIN, Operator, contract
 from hal_conformance.contract.draft import Draft
 from hal_conformance.contract.numbers import narrow, widen, widened_type
@@ -79,7 +79,7 @@ def type_proto(type_: str, dims: Sequence[Dim] | None = None) -> onnx.TypeProto:
         return helper.make_optional_type_proto(type_proto(inner))
     key, _, value = inner.partition(",")
     return helper.make_map_type_proto(
-        int(ElementType.from_onnx_name(key)), type_proto(f"tensor({value.strip()})", ())
+        int(ElementType.from_onnx_name(key)), type_proto(value.strip(), ())
     )
 
 

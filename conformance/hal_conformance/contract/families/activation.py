@@ -49,7 +49,7 @@ def _thresholded(x: Array, alpha: float = 1.0) -> Array:
 
 def _hard_sigmoid(x: Array, alpha: float = 0.2, beta: float = 0.5) -> Array:
     slope = np.float64(np.float32(alpha))
-    return np.maximum(0.0, np.minimum(1.0, slope * x + np.float64(np.float32(beta))))
+    return np.asarray(np.maximum(0.0, np.minimum(1.0, slope * x + np.float64(np.float32(beta)))))
 
 
 def _hard_swish(x: Array) -> Array:
@@ -58,8 +58,8 @@ def _hard_swish(x: Array) -> Array:
 
 def _gelu(x: Array, approximate: str = "none") -> Array:
     if approximate == "tanh":
-        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-    return 0.5 * x * (1 + _erf(x / math.sqrt(2)))
+        return np.asarray(0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
+    return np.asarray(0.5 * x * (1 + _erf(x / math.sqrt(2))))
 
 
 def _swish(x: Array, alpha: float = 1.0) -> Array:
@@ -71,7 +71,7 @@ def _mish(x: Array) -> Array:
 
 
 def _softsign(x: Array) -> Array:
-    return x / (1 + np.abs(x))
+    return np.asarray(x / (1 + np.abs(x)))
 
 
 Attributes = Mapping[str, object]
@@ -167,12 +167,12 @@ def _signed(element: ElementType) -> bool:
 
 def _softmax(x: Array, axis: int) -> Array:
     e = np.exp(x - x.max(axis=axis, keepdims=True))
-    return e / e.sum(axis=axis, keepdims=True)
+    return np.asarray(e / e.sum(axis=axis, keepdims=True))
 
 
 def _log_softmax(x: Array, axis: int) -> Array:
     shifted = x - x.max(axis=axis, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True)))
 
 
 def _hardmax(x: Array, axis: int) -> Array:

@@ -1,4 +1,4 @@
-"""Elementwise operators of several inputs with broadcasting: arithmetic, comparison, logic, bits."""
+"""Elementwise operators of several inputs: arithmetic, comparison, logic, bits."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _truncated(a: Array, b: Array) -> Array:
         return np.divide(a, b)
     x, y = a.astype(object), b.astype(object)
     quotient = np.abs(x) // np.abs(y)
-    return np.where((x < 0) != (y < 0), -quotient, quotient)
+    return np.asarray(np.where((x < 0) != (y < 0), -quotient, quotient))
 
 
 _ARITHMETIC: Mapping[str, Formula] = {
@@ -124,17 +124,18 @@ def _extremes(ask: Ask, formula: Formula) -> Draft:
     low, high = bounds(ask.element)
     values = sorted({low, low + 1, -7, -1, 0, 1, 2, 7, high // 2, high - 1, high})
     values = [v for v in values if low <= v <= high]
-    pairs = []
+    rows = []
     for a in values:
         for b in values:
             if ask.name == "Div" and b == 0:
                 continue
             result = formula(np.array([a], object), np.array([b], object))[0]
             if low <= result <= high:
-                pairs.append((a, b, result))
+                rows.append((a, b, result))
     kind = np.uint64 if ask.element is ElementType.UINT64 else np.int64
-    a, b, c = (np.array(column, dtype=kind) for column in zip(*pairs, strict=True))
-    return ask.draft("extremes", [narrow(a, ask.element), narrow(b, ask.element)], [c])
+    left, right, results = (np.array(column, dtype=kind) for column in zip(*rows, strict=True))
+    inputs = [narrow(left, ask.element), narrow(right, ask.element)]
+    return ask.draft("extremes", inputs, [results])
 
 
 _COMPARISONS: Mapping[str, Formula] = {
@@ -228,7 +229,7 @@ def shift(ask: Ask) -> Iterator[Draft]:
         yield ask.draft(
             f"edges-{direction.lower()}",
             [a, b],
-            [shifted(*np.broadcast_arrays(widen(a), widen(b)), direction)],
+            [shifted(widen(a), widen(b), direction)],
             attributes={"direction": direction},
         )
 
@@ -251,8 +252,8 @@ def modulo(ask: Ask) -> Iterator[Draft]:
                 a, b = (narrow(np.round(widen(t) * 4) / 4, element) for t in (a, b))
                 b = narrow(np.where(widen(b) == 0, 1.25, widen(b)), element)
             run = _paired(a, b, formula)
-            settings = {"attributes": {"fmod": fmod}, "outputs": (ask.type,)}
-            yield Draft(slug=name, runs=(run,), **settings)
+            attributes = {"fmod": fmod}
+            yield Draft(slug=name, runs=(run,), outputs=(ask.type,), attributes=attributes)
         if is_float(element):
             values = np.array([0.0, 1.0, -1.0, 5.5, np.inf, -np.inf, np.nan])
             a, b = narrow(values[:, None], element), narrow(values[None, :], element)
@@ -352,12 +353,11 @@ def variadic(ask: Ask) -> Iterator[Draft]:
         values = values[values != 0] if is_float(element) else values
         a, b = narrow(values[:, None], element), narrow(values[None, :], element)
         yield ask.draft("edges", [a, b], [formula([widen(a), widen(b)])])
-    if is_float(element):
+    elif is_float(element):  # what the larger of NaN and a number is, the standard does not say
         values = np.array([np.nan, 1.0, -1.0])
         a, b = narrow(values[:, None], element), narrow(values[None, :], element)
         expected = formula([widen(a), widen(b)])
-        tolerance = EXACT if exact else elementary(element, ask.name)
-        yield ask.draft("nan", [a, b], [expected], tolerance=tolerance)
+        yield ask.draft("nan", [a, b], [expected], tolerance=elementary(element, ask.name))
 
 
 @generates("PRelu")
@@ -409,7 +409,7 @@ def where(ask: Ask) -> Iterator[Draft]:
 
 @generates("Clip")
 def clip(ask: Ask) -> Iterator[Draft]:
-    """Each bound present and absent; a lower bound above the upper one; infinities, NaN."""
+    """Each bound present and absent; a lower bound above the upper one; infinities."""
     element = ask.element
     values = ask.draw("x").tensor(element, (3, 4, 5), -20, 20)
     low, high = narrow(np.array(-5 if is_signed(element) else 3), element), narrow(7, element)
@@ -423,9 +423,6 @@ def clip(ask: Ask) -> Iterator[Draft]:
         tensor = narrow(np.array([-np.inf, np.inf, 0.0, 6.5]), element)
         expected = np.minimum(np.maximum(widen(tensor), a), b)
         yield ask.draft("infinite", [tensor, low, high], [expected])
-        tensor = narrow(np.array([np.nan, 9.0]), element)
-        expected = np.array([np.nan, 7.0])
-        yield ask.draft("nan", [tensor, low, high], [expected])
     if ask.full:
         empty = narrow(np.zeros((0, 3)), element)
         yield ask.draft("empty", [empty, low, high], [np.zeros((0, 3))])

@@ -147,7 +147,7 @@ def _reals(source: ElementType, target: ElementType) -> Array:
         values += [tiny, tiny / 2, -tiny * 0.75]
     array = np.array(values)
     kept = ~(np.abs(array) > largest(source)) | np.isinf(array)
-    return array[kept]
+    return np.asarray(array[kept])
 
 
 def _ulp_at_one(element: ElementType) -> float:
@@ -170,7 +170,7 @@ def _in_range(source: ElementType, target: ElementType) -> Array:
     if target.bits < 8:  # nearest even by the standard's technical notes, cut off by its reference
         values = values[values == whole]
         whole = values
-    return values[(whole >= low) & (whole <= high)]
+    return np.asarray(values[(whole >= low) & (whole <= high)])
 
 
 def _integers(source: ElementType, target: ElementType) -> Array:
@@ -237,7 +237,7 @@ def _converted(x: Array, source: ElementType, target: ElementType) -> Any:
 
 
 def _as_float(x: Array, target: ElementType) -> Array:
-    """float64, or for integers wider than it the number rounded to odd, which rounds right again."""
+    """float64; of integers wider than it the number rounded to odd, which rounds right again."""
     if x.dtype.kind not in "iu" or target is ElementType.DOUBLE:
         return x.astype(np.float64)
     return np.array([_odd(int(v)) for v in x])
@@ -268,9 +268,9 @@ def bit_cast(ask: Ask) -> Iterator[Draft]:
     x = ask.draw("bits").tensor(source, (2, 3))
     for name in ask.types("T2"):
         target = ElementType.from_onnx_name(name[7:-1])
-        if target.bits != source.bits or ElementType.BOOL in (source, target):
-            if target is not source:
-                continue
+        other = target.bits != source.bits or ElementType.BOOL in (source, target)
+        if other and target is not source:
+            continue
         expected = Tensor(target, x.shape, x.data)
         yield ask.draft(
             f"to-{target.onnx_name}",

@@ -175,7 +175,7 @@ def _scattered(x: Array, indices: Array, updates: Array, axis: int, reduction: s
         combine = _REDUCTIONS.get(reduction)
         old = result[tuple(place)]
         result[tuple(place)] = updates[at] if combine is None else combine(old, updates[at])
-    return result
+    return np.asarray(result)
 
 
 @generates("ScatterND")

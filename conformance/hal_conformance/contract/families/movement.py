@@ -384,7 +384,7 @@ def constant(ask: Ask) -> Iterator[Draft]:
 
 @generates("ConstantOfShape")
 def constant_of_shape(ask: Ask) -> Iterator[Draft]:
-    """A value of the type for a matrix, for none at all and for a scalar; float zeros by default."""
+    """A value of the type in a matrix, in nothing and in a scalar; float zeros by default."""
     if ask.constraint == "T1":
         for slug, shape in (("default", [2, 3]), ("default-scalar", [])):
             inputs = [int64s(shape)]
@@ -526,7 +526,8 @@ def bit_patterns(ask: Ask) -> Iterator[Draft]:
     x = narrow(values, element)
     size = len(values)
     inputs: list[Any] = [x]
-    expected, attributes = widen(x), {}
+    expected = widen(x)
+    attributes: dict[str, Any] = {}
     if ask.name == "Transpose":
         x = narrow(values[None, :], element)
         inputs, expected = [x], widen(x).T

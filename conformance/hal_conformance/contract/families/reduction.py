@@ -37,11 +37,11 @@ def _mean(x: Array, **where: Any) -> Array:
 
 
 def _l2(x: Array, **where: Any) -> Array:
-    return np.sqrt(np.sum(np.square(x.astype(np.float64)), **where))
+    return np.asarray(np.sqrt(np.sum(np.square(x.astype(np.float64)), **where)))
 
 
 def _log_sum_exp(x: Array, **where: Any) -> Array:
-    return np.log(np.sum(np.exp(x), **where))
+    return np.asarray(np.log(np.sum(np.exp(x), **where)))
 
 
 _ROWS: Mapping[str, Reduction] = {

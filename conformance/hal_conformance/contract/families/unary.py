@@ -145,7 +145,7 @@ def normal_edges(element: ElementType) -> Array:
     values = edges(element)
     if not is_float(element):
         return values
-    return values[(values == 0) | (np.abs(values) >= smallest_normal(element))]
+    return np.asarray(values[(values == 0) | (np.abs(values) >= smallest_normal(element))])
 
 
 def _interval(row: Unary, element: ElementType) -> tuple[float, float]:
