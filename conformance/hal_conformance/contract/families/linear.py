@@ -9,7 +9,7 @@ import numpy as np
 from hal import ElementType, Tensor
 from hal_conformance.contract.draft import Ask, Draft, Run, generates
 from hal_conformance.contract.numbers import Array, bounds, is_float, narrow, widen
-from hal_conformance.contract.tolerance import accumulated
+from hal_conformance.contract.tolerance import accumulated, elementary
 
 Shape = tuple[int, ...]
 
@@ -169,3 +169,13 @@ def matmul_integer(ask: Ask) -> Iterator[Draft]:
 def _range(element: ElementType) -> tuple[float, float]:
     low, high = bounds(element)
     return float(low), float(high)
+
+
+@generates("Det")
+def determinant(ask: Ask) -> Iterator[Draft]:
+    """Of one matrix and of batches; a matrix of rank one has none."""
+    for slug, shape in (("matrix", (3, 3)), ("batch", (2, 2, 4, 4)), ("one", (1, 1))):
+        x = ask.draw(slug).tensor(ask.element, shape, -2, 2)
+        expected = np.linalg.det(widen(x))
+        size = 24 * 16.0 if is_float(ask.element) else 0.0
+        yield ask.draft(slug, [x], [expected], tolerance=elementary(ask.element, absolute=size))

@@ -13,7 +13,8 @@ import numpy as np
 
 from hal import ElementType, Tensor
 from hal_conformance.contract.draft import Ask, Draft, generates
-from hal_conformance.contract.families.windows import CONVS, convolved, window_attributes
+from hal_conformance.contract.families._window import window_attributes
+from hal_conformance.contract.families.convolution import CONVS, convolved
 from hal_conformance.contract.numbers import Array, bounds, is_integer, largest, narrow, widen
 from hal_conformance.contract.tolerance import EXACT, Tolerance
 
