@@ -213,3 +213,10 @@ def test_bits_are_kept(run_node: Any, group: tuple[ElementType, ...]) -> None:
 def test_bits_of_another_width_are_refused(run_node: Any) -> None:
     with pytest.raises(UnsupportedError, match="float has 32 bits, int16 has 16"):
         run_node("BitCast", [np.zeros(2, np.float32)], ["int16"], {"to": 5}, opset=26)
+
+
+@pytest.mark.parametrize("name", ["int4", "uint4", "int2", "uint2"])
+def test_small_integers_are_written_as_integers(run_node: Any, name: str) -> None:
+    x = np.array([0, 1], dtype=getattr(ml_dtypes, name))
+    (got,) = run_node("Cast", [x], ["string"], {"to": int(ElementType.STRING)}, opset=25)
+    assert got.numpy().tolist() == ["0", "1"]

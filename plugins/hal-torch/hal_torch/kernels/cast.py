@@ -102,6 +102,8 @@ def _parsed(strings: Host, to: ElementType, saturate: bool, round_mode: str) -> 
 
 def _written(x: Host) -> Host:
     """The shortest decimal literal that gives each number back in its own type."""
+    if x.dtype.name in ("int4", "uint4", "int2", "uint2"):
+        x = x.astype(np.int8)
     text = x.astype(np.str_) if x.dtype.kind in "biufc" else x.astype(np.float32).astype(np.str_)
     return np.asarray(text, dtype=object)
 
