@@ -140,7 +140,8 @@ def test_the_cpu_provider_has_no_options(ort, cpu, relu):
 
 
 def test_remote_id_is_the_same_device(ort, relu):
-    ort.compile(Device("board/ort:cpu", "cpu"), relu, {})
+    executable = ort.compile(Device("board/ort:cpu", "cpu"), relu, {})
+    assert executable.placement().nodes
 
 
 def test_external_data_in_the_models_folder(ort, cpu, build, tmp_path):
