@@ -72,6 +72,12 @@ class Case(CaseFacts):
 
     model: Model
     data_sets: tuple[DataSet, ...]
+    tolerance_source: str = ""
+    """Where rtol and atol come from."""
+    oracles: str = ""
+    """Who says what is expected."""
+    seed: str = ""
+    """What the draws were seeded with, "" where nothing was drawn here."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

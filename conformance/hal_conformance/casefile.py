@@ -27,7 +27,7 @@ from hal_conformance.case import Case, CaseFacts, DataSet
 
 __all__ = ["FORMAT", "CaseFile", "encode_cases", "write_atomically"]
 
-FORMAT = 1
+FORMAT = 2
 """Changes with the layout and with whatever is derived for a case: older files are not read."""
 
 _MAGIC = b"HALCASES"
@@ -35,6 +35,7 @@ _HEADER = struct.Struct("<8sIIQQ")
 _LENGTH = struct.Struct("<I")
 _ALIGN = 64
 _FIELDS = tuple(f.name for f in dataclasses.fields(CaseFacts))
+_TEXTS = ("tolerance_source", "oracles", "seed")
 _TUPLES = tuple(_FIELDS.index(name) for name in ("nodes", "operators", "cells"))
 
 
@@ -83,6 +84,7 @@ class CaseFile:
                 DataSet(*({n: _decode(v, blobs) for n, v in values.items()} for values in data_set))
                 for data_set in contents["data_sets"]
             ),
+            **dict(zip(_TEXTS, contents["texts"], strict=True)),
         )
 
     def _index(self) -> list[list[Any]]:
@@ -153,6 +155,7 @@ def _encode_record(case: Case) -> bytes:
             [{n: _encode(v, blobs) for n, v in values.items()} for values in (d.inputs, d.outputs)]
             for d in case.data_sets
         ],
+        "texts": [getattr(case, name) for name in _TEXTS],
     }
     contents = json.dumps(table, separators=(",", ":")).encode()
     contents += b" " * (-(_LENGTH.size + len(contents)) % _ALIGN)

@@ -30,6 +30,8 @@ KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
 have constant weights, and its inputs are made up by the runner."""
 
 _BFLOAT16_RTOL = 2.0**-6
+_TOLERANCE = "ONNX's own runner: what the case states, 1e-3 relative and 1e-7 absolute otherwise"
+_BFLOAT16 = "; two units in the last place of bfloat16 at least"
 _FILES = {"tensor_type": onnx.TensorProto, "sequence_type": onnx.SequenceProto}
 
 
@@ -74,6 +76,8 @@ def _case(case_id: str, test: Any, disputed: Disputed) -> Case:
         judge="statistics" if entry and entry.judge == "statistics" else "values",
         model=Model(model.SerializeToString(deterministic=True)),
         data_sets=data_sets,
+        tolerance_source=_TOLERANCE + (_BFLOAT16 if bfloat16 else ""),
+        oracles=f"the outputs that onnx {onnx.__version__} brings",
     )
 
 

@@ -30,7 +30,7 @@ from hal_conformance.runner import Progress, Run, run_cases
 from hal_conformance.scoring import Profile, build_report
 from hal_conformance.suite_plugin import PluginSuite
 
-__all__ = ["Plan", "choose_devices", "measure"]
+__all__ = ["Plan", "choose_cases", "choose_devices", "measure"]
 
 ProgressFactory = Callable[[Device, int], AbstractContextManager[Progress]]
 
@@ -59,21 +59,28 @@ class Plan:
     ) -> Plan:
         """Raises UsageError for an unknown suite or profile, and when nothing is selected,
         AbsentError when something that the suite needs is not installed."""
-        profile = selection.profile
-        operators = _profile_operators(profile) if profile else None
-        suite = load_suite(selection.suite, registry.suites)
-        if profile and isinstance(suite, PluginSuite):
-            raise UsageError(
-                f"profiles are of ONNX's operators, and the suite {suite.name} has others",
-                next_step=f"hal conformance --suite {suite.name} -k PATTERN",
-            )
-        cases = select(suite, patterns, operators=operators)
-        if not cases:
-            raise UsageError(
-                f"profile {profile!r} has no case that matches",
-                next_step=f"hal conformance --suite {selection.suite} --profile {profile}",
-            )
+        suite, cases = choose_cases(registry, selection.suite, selection.profile, patterns)
         return cls(suite, tuple(cases), selection, limits, options, resume)
+
+
+def choose_cases(
+    registry: Registry, suite_name: str, profile: str, patterns: Sequence[str]
+) -> tuple[Suite, list[CaseFacts]]:
+    """A suite, and its cases that the profile and the patterns admit. Raises as `Plan.make`."""
+    operators = _profile_operators(profile) if profile else None
+    suite = load_suite(suite_name, registry.suites)
+    if profile and isinstance(suite, PluginSuite):
+        raise UsageError(
+            f"profiles are of ONNX's operators, and the suite {suite.name} has others",
+            next_step=f"hal conformance --suite {suite.name} -k PATTERN",
+        )
+    cases = select(suite, patterns, operators=operators)
+    if not cases:
+        raise UsageError(
+            f"profile {profile!r} has no case that matches",
+            next_step=f"hal conformance --suite {suite_name} --profile {profile}",
+        )
+    return suite, cases
 
 
 def choose_devices(

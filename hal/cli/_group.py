@@ -21,9 +21,13 @@ class ClosedPipe(Exception):
 
 
 class LazyGroup(TyperGroup):
-    """Subcommands from the entry-point group `hal.commands`."""
+    """Subcommands from the entry-point group `hal.commands`; a subclass may have others."""
 
     _found: dict[str, Command] | None = None
+
+    def discover(self) -> dict[str, Command]:
+        """The subcommands by name. Called once, when one is named or the help is shown."""
+        return _discover()
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(self._commands())
@@ -36,11 +40,12 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str, Any, list[str]]:
         name, commands = args[0], self._commands()
         if name in commands:
-            return name, _load(name, commands[name]), args[1:]
+            return name, _load(ctx.command_path, name, commands[name]), args[1:]
         if ctx.resilient_parsing:  # completion asks on its way, and must not be refused
             return name, None, args[1:]
         raise UsageError(
-            f"there is no command {name!r}.{did_you_mean(name, commands)}", next_step="hal --help"
+            f"there is no command {name!r}.{did_you_mean(name, commands)}",
+            next_step=f"{ctx.command_path} --help",
         )
 
     def invoke(self, ctx: Any) -> Any:
@@ -51,7 +56,7 @@ class LazyGroup(TyperGroup):
 
     def _commands(self) -> dict[str, Command]:
         if self._found is None:
-            self._found = _discover()
+            self._found = self.discover()
         return self._found
 
 
@@ -88,13 +93,13 @@ def _warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
-def _load(name: str, command: Command) -> Any:
+def _load(program: str, name: str, command: Command) -> Any:
     module, _, attribute = command.target.partition(":")
     try:
         target = getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as error:
         raise AbsentError(
-            f"hal {name} needs the Python module {error.name!r}, which is not installed",
+            f"{program} {name} needs the Python module {error.name!r}, which is not installed",
             next_step="hal doctor",
         ) from error
     if not isinstance(target, typer.Typer):

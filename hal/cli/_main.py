@@ -49,15 +49,20 @@ def _options(
     """What your accelerators run, whether it is right, where it ran, and how fast."""
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code; no exception leaves."""
+def run(
+    arguments: Sequence[str] | None = None, *, program: typer.Typer = app, name: str = "hal"
+) -> int:
+    """Run one command line and return its exit code; no exception leaves.
+
+    `program` and `name` are those of another console script that ends as `hal` does.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(program)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A device's name must not stop a listing in a locale that cannot write it.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = command.main(arguments or ["--help"], prog_name="hal", standalone_mode=False)
+        code = command.main(arguments or ["--help"], prog_name=name, standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except HalError as error:

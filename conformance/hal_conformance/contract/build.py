@@ -11,7 +11,8 @@ from hal.contract import STABLE_DOMAINS, Operator, contract
 from hal_conformance.case import Case, DataSet
 from hal_conformance.contract import families
 from hal_conformance.contract.draft import Ask, Draft, generators_of
-from hal_conformance.contract.oracles import expected_of
+from hal_conformance.contract.draw import seed_of
+from hal_conformance.contract.oracles import Verdict, expected_of
 from hal_conformance.contract.protos import Dim, model_of, symbolic
 from hal_conformance.model_facts import model_facts
 
@@ -73,7 +74,19 @@ def build(ask: Ask, draft: Draft) -> Case:
             DataSet(_inputs(draft, run.inputs), _named("y", outputs))
             for run, outputs in zip(draft.runs, verdict.outputs, strict=True)
         ),
+        tolerance_source=draft.tolerance.source,
+        oracles=_oracles(draft, verdict),
+        seed=seed_of(case_id).hex(),
     )
+
+
+def _oracles(draft: Draft, verdict: Verdict) -> str:
+    types = "the case's own types" if draft.oracle == "native" else "widened types"
+    evaluator = f"ONNX's reference evaluator on {types}"
+    if not draft.runs[0].expected:
+        return evaluator
+    formula = "the formula of the family in higher precision"
+    return f"{formula} alone: {verdict.alone}" if verdict.alone else f"{formula}, and {evaluator}"
 
 
 def _asks(operator: Operator) -> Iterator[Ask]:

@@ -21,18 +21,22 @@ from hal_conformance.contract.numbers import (
     smallest_subnormal,
 )
 
-__all__ = ["WORDS", "Draw", "edges", "has_infinity"]
+__all__ = ["WORDS", "Draw", "edges", "has_infinity", "seed_of"]
 
 WORDS = ("", "a", "b", "Zebra", "hello world", "naïve", "日本", "🙂", "  x ", "1.5", "B", "ab")
 """What string tensors are made of: empty, ASCII, several bytes a character, blanks, upper case."""
+
+
+def seed_of(case_id: str) -> bytes:
+    """The seed of a case's draws: 16 bytes of a hash of its id."""
+    return hashlib.sha256(case_id.encode()).digest()[:16]
 
 
 class Draw:
     """Draws for one case. NumPy's RandomState is used because its stream is frozen (NEP 19)."""
 
     def __init__(self, case_id: str) -> None:
-        digest = hashlib.sha256(case_id.encode()).digest()
-        self._random = np.random.RandomState(np.frombuffer(digest[:16], np.uint32))
+        self._random = np.random.RandomState(np.frombuffer(seed_of(case_id), np.uint32))
 
     def floats(self, shape: Sequence[int], low: float = -4.0, high: float = 4.0) -> Array:
         """Real numbers from [low, high), float64."""
