@@ -1,9 +1,11 @@
 """`mode="compile"`: the program traced to a graph of PyTorch's operators, and made into code.
 
 A trace runs the program once over tensors without values, one set of input shapes at a time, so
-that the shape arithmetic is done and gone before TorchInductor sees the graph; the weights become
-constants that it may lay out anew. What the values decide (NonZero, a Loop's condition, strings)
-cannot be traced, and such a program runs as in eager mode.
+that the shape arithmetic is done and gone before TorchInductor sees the graph; the weights are its
+constants, which it folds into each other and lays out anew ("freezing"). TorchInductor is called
+without TorchDynamo, which would make arguments of the weights and guard every call. What the values
+decide (NonZero, a Loop's condition, strings) cannot be traced, and such a program runs as in eager
+mode.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ class CompiledProgram:
     def __call__(self, values: list[Any]) -> tuple[Any, ...]:
         if self.reason:
             return self._program(values)
-        key = tuple([_key(v) for v in values])
+        # The code is made for a number of threads, too.
+        key = (torch.get_num_threads(), *[_key(v) for v in values])
         found = self._compiled.get(key)
         if found is None:
             found = self._compile(key, values)
@@ -81,16 +84,17 @@ class CompiledProgram:
         return None
 
     def _made(self, graph: torch.fx.GraphModule, values: list[Any]) -> Program | None:
-        compiled = torch.compile(graph, dynamic=False, fullgraph=True, options={"freezing": True})
         try:
-            # The first call makes the code; what torch deprecates in itself is not the user's.
-            with warnings.catch_warnings():
+            # What torch deprecates in itself is not the user's.
+            with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
                 warnings.simplefilter("ignore")
-                compiled(*values)
+                made: Any = torch._inductor.compile(
+                    graph, [_plain(v) for v in values], options={"freezing": True}
+                )
         except Exception as error:  # noqa: BLE001 (no C++ compiler, or a bug of TorchInductor)
             self.reason = f"{type(error).__name__}: {error}".partition("\n")[0]
             return None
-        return lambda values: tuple(compiled(*values))
+        return lambda values: tuple(made(*values))
 
 
 def _key(value: Any) -> Hashable:

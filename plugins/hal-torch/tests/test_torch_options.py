@@ -111,6 +111,30 @@ def test_compile_mode_compiles(compiled, caplog):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.skipif(not torch._C._has_mkldnn, reason="this torch is built without oneDNN")
+def test_compile_mode_freezes_weights(compiled):
+    """A weight that stays an argument is laid out anew in each run, and the Relu runs apart."""
+    weight = numpy_helper.from_array(RNG.standard_normal((8, 4, 3, 3)).astype(np.float32), "w")
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["y"], name="relu"),
+    ]
+    info = helper.make_tensor_value_info
+    shape = [1, 4, 16, 16]
+    graph = helper.make_graph(nodes, "g", [info("x", F, shape)], [info("y", F, None)], [weight])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    executable = compiled(hal.Model(made.SerializeToString()), mode="compile")
+    x = RNG.standard_normal(shape).astype(np.float32)
+    (got,) = run(executable, x)
+    (want,) = run(compiled(hal.Model(made.SerializeToString()), channels_last=False), x)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        run(executable, x)
+    seen = {event.name for event in profile.events()}
+    assert "mkldnn::_convolution_pointwise" in seen
+    assert seen.isdisjoint({"aten::convolution", "aten::relu"})
+
+
 def test_compile_mode_says_what_it_cannot_trace(compiled, caplog):
     info = helper.make_tensor_value_info
     branches = [
