@@ -22,6 +22,7 @@ __all__ = [
     "BackendSpec",
     "BindableExecutable",
     "BoundExecutable",
+    "EnvironmentSpec",
     "Executable",
     "Option",
     "PlacedExecutable",
@@ -132,6 +133,22 @@ class Backend(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
+class EnvironmentSpec:
+    """A Python environment of its own, for an SDK whose pins clash with everyone else's.
+
+    `hal env create NAME` builds it. `lock` is a file beside the plugin's module, with one
+    "distribution==version" a line (markers and comments as in requirements files): each is
+    installed as it stands, without its dependencies. hal and the plugin come from where they are
+    installed, so that the file does not name them; it does name NumPy. `python` is the version
+    specifier of the interpreters that the file is for.
+    """
+
+    name: str
+    lock: str
+    python: str = ">=3.10"
+
+
+@dataclasses.dataclass(frozen=True)
 class BackendSpec:
     """What a plugin's `hal_backends` hook returns: a backend's name, and how to get it.
 
@@ -140,6 +157,8 @@ class BackendSpec:
     absent, and the factory is not called. `install` is the command that brings them.
     `conformance_options` are given to `compile` by `hal conformance` where the user gives no other:
     it runs small models in several hosts at once, which a pool of threads in each only slows down.
+    `environment` is for an SDK that cannot share an environment with others: once the user has
+    created it the backend is served from there, by host processes alone.
     """
 
     name: str
@@ -149,3 +168,4 @@ class BackendSpec:
     install: str = ""
     abilities: frozenset[Ability] = frozenset()
     conformance_options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
+    environment: EnvironmentSpec | None = None

@@ -14,10 +14,12 @@ from types import ModuleType
 from typing import TypeVar
 
 import pluggy
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from hal import hookspecs
-from hal.backend import Ability, BackendSpec
+from hal.backend import Ability, BackendSpec, EnvironmentSpec
 from hal.errors import BrokenError, did_you_mean
+from hal.plugins._homes import housed
 from hal.plugins._registry import Registry
 from hal.plugins._status import PluginStatus, RegisteredBackend, RegisteredSuite, State
 from hal.suite import SuiteSpec
@@ -25,6 +27,7 @@ from hal.suite import SuiteSpec
 __all__ = ["load_plugins"]
 
 _BACKEND_NAME = re.compile(r"[a-z][\w-]*")
+_FILE_NAME = re.compile(r"\w[\w.-]*")
 _DOCS = "see docs/hooks.md"
 _Spec = TypeVar("_Spec", BackendSpec, SuiteSpec)
 
@@ -97,7 +100,7 @@ def _load(
         raise BrokenError(" ".join(lines), next_step=_DOCS) from None
     specs = _ask(manager, module, "hal_backends", BackendSpec, _wrong)
     backends = [
-        RegisteredBackend(spec, status.module, status.distribution, status.version)
+        housed(RegisteredBackend(spec, status.module, status.distribution, status.version))
         for spec in specs
     ]
     suites = [
@@ -236,6 +239,22 @@ def _wrong(spec: BackendSpec) -> str:
     for ability in spec.abilities:
         if not isinstance(ability, Ability):
             return f"abilities of backend {spec.name!r} holds {ability!r}, which is no Ability"
+    return "" if spec.environment is None else _wrong_environment(spec.name, spec.environment)
+
+
+def _wrong_environment(backend: str, spec: EnvironmentSpec) -> str:
+    """What is wrong with the environment that a backend asks for, or ""."""
+    what = f"environment of backend {backend!r}"
+    if not isinstance(spec, EnvironmentSpec):
+        return f"{what} is a {type(spec).__name__}, not an EnvironmentSpec"
+    if not isinstance(spec.name, str) or not _BACKEND_NAME.fullmatch(spec.name):
+        return f"{what}: the name {spec.name!r} is not a lower-case letter and then word characters"
+    if not isinstance(spec.lock, str) or not _FILE_NAME.fullmatch(spec.lock):
+        return f"{what}: the lock file {spec.lock!r} is no name of a file"
+    try:
+        SpecifierSet(spec.python)
+    except (InvalidSpecifier, TypeError, AttributeError):
+        return f"{what}: {spec.python!r} is no version specifier, such as '>=3.10,<3.13'"
     return ""
 
 

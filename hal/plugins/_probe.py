@@ -6,6 +6,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING
 
 from hal.device import Device
+from hal.elsewhere import read_record
 from hal.errors import (
     AbsentError,
     DeadlineError,
@@ -22,14 +23,25 @@ __all__ = ["missing", "probe_host"]
 
 
 def missing(backend: RegisteredBackend) -> BackendStatus | None:
-    """ABSENT if a distribution that the backend requires is not installed, else None."""
+    """ABSENT if a distribution that the backend requires is not installed, else None. What lives
+    elsewhere says so itself."""
+    if backend.command:
+        return None
     absent = [name for name in backend.spec.requires if not _installed(name)]
     if not absent:
         return None
+    reason = f"{' and '.join(absent)} not installed"
+    environment = backend.spec.environment
+    if environment is not None:
+        reason += "; it needs an environment of its own"
+        if read_record(environment.name) is not None:
+            reason += ", and the one that is there was built from another lock file"
+        step = f"hal env create {environment.name}"
+        return BackendStatus(backend.name, State.ABSENT, reason=reason, next_step=step)
     return BackendStatus(
         backend.name,
         State.ABSENT,
-        reason=f"{' and '.join(absent)} not installed",
+        reason=reason,
         next_step=backend.spec.install or f"pip install {' '.join(absent)}",
     )
 

@@ -115,8 +115,8 @@ class Registry:
         """A host process that serves the named backend; the caller closes it.
 
         `limits` are those of `hal.host.Host` (timeout, memory, env, command, shared_memory).
-        A host that a probe kept is handed out where they allow. Raises UsageError for an unknown
-        backend.
+        A host that a probe kept is handed out where they allow. A backend that lives elsewhere is
+        started there. Raises UsageError for an unknown backend.
         """
         backend = self._known(name)
         if name in self._idle and limits.keys() <= {"timeout", "memory"}:
@@ -126,16 +126,23 @@ class Registry:
             return host
         from hal.host import Host
 
+        if backend.command:
+            limits.setdefault("command", backend.command)
         return Host(backend.module, name, **limits)
 
     def backend(self, name: str) -> Backend:
         """The named backend in this process; its factory is called once.
 
         Raises UsageError for an unknown backend, AbsentError when a distribution that it
-        requires is not installed, and BrokenError for whatever the factory raises that is no
-        HalError.
+        requires is not installed, UnavailableError when it lives elsewhere, and BrokenError for
+        whatever the factory raises that is no HalError.
         """
         registered = self._known(name)
+        if registered.command:
+            raise UnavailableError(
+                f"{name} cannot be used in this process: it lives in {registered.home}",
+                next_step=f"use it through a host process: Registry.host({name!r})",
+            )
         if name not in self._in_process:
             absent = missing(registered)
             if absent is not None:

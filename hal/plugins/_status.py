@@ -46,12 +46,18 @@ class PluginStatus:
 
 @dataclasses.dataclass(frozen=True)
 class RegisteredBackend:
-    """A backend that a plugin provides. Nothing of it has run yet."""
+    """A backend that a plugin provides. Nothing of it has run yet.
+
+    `command` starts a host where the backend lives, if that is not this interpreter; `home` says
+    for people where that is. Such a backend is used through a host alone.
+    """
 
     spec: BackendSpec
     module: str
     distribution: str
     version: str
+    command: tuple[str, ...] = ()
+    home: str = ""
 
     @property
     def name(self) -> str:
