@@ -65,6 +65,9 @@ then the operator's function body; every refusal of a model is reported together
 
 Not in a table, because the base does them over any array type: If, Loop, Scan, Identity, Constant,
 Shape, Size, the Sequence* operators, ConcatFromSequence, SplitToSequence, Optional*.
+A row `Gradient` (ai.onnx.preview.training) is a kernel `(*values, body, count)`: `body` is the part
+of the graph that the node names, a function of the values; wanted are the gradients of its one
+result by the first `count` values.
 
 The adapter
 -----------

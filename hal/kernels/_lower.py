@@ -68,6 +68,8 @@ class Context:
     """The model's node that this one came from by inlining; "" for the model's own nodes."""
     attributes: Mapping[str, AttributeValue] = dataclasses.field(default_factory=dict)
     calls: tuple[tuple[str, str, str], ...] = ()
+    nodes: Sequence[Node] = ()
+    """All nodes of the graph or function body that the node stands in."""
 
     def origin_of(self, node: Node) -> str:
         return self.origin or node_name(node)
@@ -165,6 +167,7 @@ class Lowering:
         context: Context,
     ) -> None:
         """Lower the nodes that `outputs` need."""
+        context = dataclasses.replace(context, nodes=nodes)
         for node, used in live(nodes, outputs):
             self._count += 1
             if self._count > LARGEST_PROGRAM:

@@ -17,6 +17,7 @@ from hal.graph import SparseTensor, TypeInfo
 from hal.kernels import _control, _fold
 from hal.kernels._arrays import Arrays
 from hal.kernels._calls import StructuralCall, emit
+from hal.kernels._gradient import gradient
 from hal.kernels._program import Value
 from hal.tensor import Tensor
 from hal.types import ElementType
@@ -239,5 +240,6 @@ STRUCTURAL: Mapping[tuple[str, str], Callable[[StructuralCall], Outputs]] = {
     ("", "Loop"): _control.loop,
     ("", "Scan"): _control.scan,
     ("", "SequenceMap"): _control.sequence_map,
+    ("ai.onnx.preview.training", "Gradient"): gradient,
 }
 """By domain and operator; every version of each."""

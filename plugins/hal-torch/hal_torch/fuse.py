@@ -43,7 +43,8 @@ def fuse_convolutions(block: Block, constants: Constants) -> None:
         if id(step) in last or id(step) not in gone
     ]
     for step in block.steps:
-        for inner in step.blocks:
+        # oneDNN's own calls have no gradient.
+        for inner in step.blocks if step.op_type != "Gradient" else ():
             fuse_convolutions(inner, constants)
 
 

@@ -1,7 +1,4 @@
-"""ai.onnx.preview.training: one step of an optimizer over any number of tensors.
-
-`Gradient` has no row: it differentiates a part of the graph around it, which a kernel does not see.
-"""
+"""ai.onnx.preview.training: gradients, and one step of an optimizer over any number of tensors."""
 
 from __future__ import annotations
 
@@ -27,6 +24,24 @@ def _each(
         raise ValueError(f"{len(given)} tensors are not {kinds} groups of one length")
     steps = [step(*given[i::count]) for i in range(count)]
     return tuple(made for group in zip(*steps, strict=True) for made in group)
+
+
+@table.kernel("Gradient", 1, domain=DOMAIN)
+def gradient(
+    *given: Tensor, body: Callable[..., tuple[Tensor, ...]], count: int
+) -> tuple[Tensor, ...]:
+    """The gradients of what `body` makes of `given`, by the first `count` of these."""
+    higher = torch.is_grad_enabled()  # inside another Gradient
+    # A tensor of inference mode has no gradient, its clone outside of that mode has.
+    with torch.inference_mode(False), torch.enable_grad():
+        values = [x.clone() for x in given]
+        leaves = [x.requires_grad_() for x in values[:count]]
+        (y,) = body(*values)
+        if not y.requires_grad:
+            return tuple(torch.zeros_like(x) for x in given[:count])
+        return torch.autograd.grad(
+            y, leaves, torch.ones_like(y), create_graph=higher, materialize_grads=True
+        )
 
 
 @table.kernel("Adagrad", 1, domain=DOMAIN)
