@@ -24,6 +24,7 @@ __all__ = [
     "BoundExecutable",
     "EnvironmentSpec",
     "Executable",
+    "NumpyExecutable",
     "Option",
     "PlacedExecutable",
     "Support",
@@ -44,6 +45,8 @@ class Ability(enum.Enum):
     """`run` may be called from several threads at once."""
     BIND = "bind"
     """Its executables are `BindableExecutable`s in the process that compiled them."""
+    NUMPY = "numpy"
+    """Its executables are `NumpyExecutable`s in the process that compiled them."""
 
 
 class Executable(Protocol):
@@ -88,6 +91,18 @@ class BindableExecutable(Executable, Protocol):
     def bind(self, inputs: Mapping[str, Any]) -> BoundExecutable:
         """Check the inputs once, and take them over. Each is a Value or exports DLPack; what is on
         the device already is not copied, so that a change in place is seen by the next run."""
+        ...
+
+
+@runtime_checkable
+class NumpyExecutable(Executable, Protocol):
+    """An executable of a backend that declares NUMPY: it takes and gives NumPy arrays itself, for
+    models so small that HAL's own values would cost more than their work."""
+
+    def run_numpy(self, names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
+        """Run once, as `hal.Session.run` does: the outputs `names` in that order, all for None or
+        an empty list. The arrays given back are the caller's, to write to. Raises a HalError for
+        feeds that are not what the model declares (names, element types, shapes)."""
         ...
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
 from pathlib import Path
+from typing import Any
 
-from hal.errors import ModelError
+from hal.errors import ModelError, UsageError
 
 __all__ = ["Model"]
 
@@ -30,6 +32,30 @@ class Model:
         if not data:
             raise ModelError(f"{path}: the file is empty")
         return cls(data, path.resolve().parent)
+
+    @classmethod
+    def of(cls, source: Any) -> Model:
+        """A model of a path, of serialized bytes, or of an `onnx.ModelProto`; a Model as it is.
+
+        Only a path tells where external data lies. Raises ModelError for what cannot be read,
+        UsageError for another type.
+        """
+        if isinstance(source, Model):
+            return source
+        if isinstance(source, (str, os.PathLike)):
+            return cls.from_path(Path(source))
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            if not len(source):
+                raise ModelError("the model is empty: 0 bytes")
+            return cls(bytes(source))
+        if hasattr(source, "SerializeToString"):
+            try:
+                return cls(source.SerializeToString())
+            except ValueError as error:  # protobuf writes nothing above 2 GiB
+                raise ModelError(f"the ModelProto cannot be serialized: {error}") from None
+        raise UsageError(
+            f"a model is a path, bytes or an onnx.ModelProto, got a {type(source).__name__}"
+        )
 
     @functools.cached_property
     def fingerprint(self) -> str:

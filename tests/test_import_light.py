@@ -16,7 +16,16 @@ HEAVY = {"onnx", "onnxruntime", "openvino", "torch", "ml_dtypes", "scipy", "goog
 OWN = {"pluggy", "typer", "click", "rich", "psutil", "platformdirs", "packaging"}
 
 # The parts that plugins do not import. Of hal.host they need only what serves them.
-NOT_FOR_PLUGINS = ("hal.cli", "hal.plugins", "hal.elsewhere", "hal.host", "hal.__main__")
+NOT_FOR_PLUGINS = (
+    "hal.cli",
+    "hal.plugins",
+    "hal.elsewhere",
+    "hal.host",
+    "hal.routing",
+    "hal.session",
+    "hal.store",
+    "hal.__main__",
+)
 
 BLOCKER = """
 import sys

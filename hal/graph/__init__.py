@@ -12,6 +12,7 @@ from hal.errors import ModelError
 from hal.graph._check import checked
 from hal.graph._decode import Decoder
 from hal.graph._external import ExternalData
+from hal.graph._signature import Signature, read_signature
 from hal.graph.ir import (
     AttributeValue,
     Dim,
@@ -34,11 +35,13 @@ __all__ = [
     "ModelGraph",
     "Node",
     "Reference",
+    "Signature",
     "SparseTensor",
     "TypeInfo",
     "ValueInfo",
     "read_function",
     "read_model",
+    "read_signature",
 ]
 
 

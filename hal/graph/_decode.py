@@ -24,7 +24,7 @@ from hal.graph.ir import (
 )
 from hal.types import ElementType
 
-__all__ = ["Decoder", "default_domain"]
+__all__ = ["Decoder", "default_domain", "value_info"]
 
 DEPTH = 64
 """Graphs inside attributes, and types inside types, at most this deep."""
@@ -145,11 +145,11 @@ class Decoder:
                 key, scattered = read_sparse_tensor(wire.message(value), self._external)
                 _add(sparse, key, scattered)
             elif field == 11:
-                inputs.append(_value_info(wire.message(value)))
+                inputs.append(value_info(wire.message(value)))
             elif field == 12:
-                outputs.append(_value_info(wire.message(value)))
+                outputs.append(value_info(wire.message(value)))
             elif field == 13:
-                info = _value_info(wire.message(value))
+                info = value_info(wire.message(value))
                 values[info.name] = info
         return Graph(
             name, tuple(nodes), tuple(inputs), tuple(outputs), initializers, sparse, values, view
@@ -310,7 +310,8 @@ def _opset(view: memoryview, opsets: dict[str, int]) -> None:
     opsets[domain] = max(version, opsets.get(domain, 0))
 
 
-def _value_info(view: memoryview) -> ValueInfo:
+def value_info(view: memoryview) -> ValueInfo:
+    """A ValueInfoProto."""
     name, info = "", TypeInfo("")
     for field, _, value in wire.fields(view):
         if field == 1:

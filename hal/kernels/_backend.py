@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Union
 
+from hal.arrays import run_by_values
 from hal.backend import Ability, Option, Support
 from hal.device import Device
 from hal.errors import (
@@ -15,10 +16,11 @@ from hal.errors import (
     UsageError,
     did_you_mean,
 )
-from hal.graph import ModelGraph, read_model
+from hal.graph import ModelGraph, Signature, read_model
 from hal.kernels._arrays import Arrays
 from hal.kernels._bound import Bound, bound_values
 from hal.kernels._codegen import Generated, generate, move_shape_arithmetic
+from hal.kernels._direct import direct
 from hal.kernels._feeds import InputSpec, from_value, to_value
 from hal.kernels._graphs import node_names
 from hal.kernels._lower import Lowering
@@ -45,7 +47,13 @@ class KernelBackend:
     """
 
     abilities: ClassVar[frozenset[Ability]] = frozenset(
-        {Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN, Ability.BIND}
+        {
+            Ability.PLACEMENT,
+            Ability.CLOSE,
+            Ability.THREAD_SAFE_RUN,
+            Ability.BIND,
+            Ability.NUMPY,
+        }
     )
     """What the BackendSpec of a kernel backend declares."""
 
@@ -172,6 +180,15 @@ class KernelExecutable:
                 ) from error
         return found
 
+    def run_numpy(self, names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
+        """Run over NumPy arrays; see `hal.NumpyExecutable`. Raises as `run`."""
+        if not isinstance(feeds, Mapping):
+            raise UsageError(f"feeds are a dict of arrays, got a {type(feeds).__name__}")
+        short = self._for(feeds).direct
+        if short is None:
+            return run_by_values(self.run, Signature.of(self._graph.graph), names, feeds)
+        return short.run(names, feeds)
+
     def run_arrays(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Run over the adapter's own arrays, unchecked but for their names; gives such arrays."""
         program = self._for(inputs)
@@ -255,6 +272,7 @@ class _Program:
         )
         self.function = backend.finish(self.generated.function, device, options)
         self.placement = placement
+        self.direct = direct(self.arrays, self.call, self.inputs, self.outputs)
 
     def call(self, values: list[Any]) -> tuple[Any, ...]:
         try:

@@ -72,6 +72,10 @@ class InputSpec:
                 f"input {self.name!r}: expected {self.described}, got {name}{list(shape)}"
             )
 
+    def fits(self, array: Any) -> bool:
+        """Whether an array has the declared shape."""
+        return self.shape is None or self._fits(array.shape)
+
     def _fits(self, shape: tuple[int, ...]) -> bool:
         if self.shape is None or len(self.shape) != len(shape):
             return self.shape is None

@@ -51,7 +51,9 @@ def hal_backends() -> list[BackendSpec]:
             factory=_open,
             summary="ONNX Runtime's execution providers",
             install=INSTALL,
-            abilities=frozenset({Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN}),
+            abilities=frozenset(
+                {Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN, Ability.NUMPY}
+            ),
             conformance_options={"intra_op_threads": 1},
         )
     ]

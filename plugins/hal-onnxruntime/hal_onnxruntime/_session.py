@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnxruntime
 
+from hal.arrays import run_by_values
 from hal.errors import ExecutionError, UnavailableError
+from hal.graph import read_signature
 from hal.model import Model
 from hal.placement import Placement
 from hal.tensor import Tensor, Value
@@ -63,6 +65,8 @@ class OrtExecutable:
         self._names = list(self._types)
         self._plain = all(is_plain(t) for t in self._types.values())
         self._by_ort_value = any(needs_ort_values(t) for t in self._types.values())
+        given = [*session.get_inputs(), *session.get_overridable_initializers()]
+        self._by_value = self._by_ort_value or any(needs_ort_values(i.type) for i in given)
 
     def run(self, inputs: Mapping[str, Value]) -> dict[str, Value]:
         """Run once. Raises UnfedError for a value that onnxruntime's Python API cannot take."""
@@ -73,6 +77,17 @@ class OrtExecutable:
         if self._plain:
             return {n: Tensor.from_numpy(r) for n, r in zip(self._names, results, strict=True)}
         return {n: taken(self._types[n], r) for n, r in zip(self._names, results, strict=True)}
+
+    def run_numpy(self, names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
+        """See `hal.NumpyExecutable`: onnxruntime's own `run`, unless NumPy lacks a type."""
+        if self._by_value:
+            return run_by_values(self.run, read_signature(self._model), names, feeds, shared=False)
+        try:
+            return self._session.run(names, feeds)  # type: ignore[no-any-return]
+        except Exception as error:
+            if self._session is None:
+                raise ExecutionError("the executable is closed") from None
+            raise explain(error) from error
 
     def _run_ort_values(self, inputs: Mapping[str, Value]) -> dict[str, Value]:
         feeds = {name: as_ort_value(name, value) for name, value in inputs.items()}

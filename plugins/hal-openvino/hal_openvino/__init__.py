@@ -45,7 +45,9 @@ def hal_backends() -> list[BackendSpec]:
             summary="OpenVINO on Intel's and Arm's CPUs, Intel's GPUs and NPUs",
             requires=("openvino",),
             install=INSTALL,
-            abilities=frozenset({Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN}),
+            abilities=frozenset(
+                {Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN, Ability.NUMPY}
+            ),
             conformance_options={"threads": 1},
         )
     ]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hal.errors import ExecutionError, UnfedError
-from hal.graph import Graph
+from hal.arrays import check_feeds, run_by_values
+from hal.errors import ExecutionError, UnfedError, UsageError
+from hal.graph import Graph, Signature
 from hal.placement import Placement
 from hal.tensor import Value
 from hal_openvino._errors import explain
 from hal_openvino._placement import layers, placed
 from hal_openvino._ports import input_ports, output_ports
-from hal_openvino._values import feed, taken
+from hal_openvino._values import copied, feed, over, plain_dtype, taken
 
 __all__ = ["OpenVinoExecutable"]
 
@@ -27,6 +28,15 @@ class OpenVinoExecutable:
         self._inputs = input_ports(compiled, graph)
         self._outputs = output_ports(compiled, graph)
         self._idle: list[Any] = []
+        self._signature = Signature.of(graph)
+        inputs = [
+            (info.name, self._inputs.get(info.name), plain_dtype(info.type))
+            for info in self._signature.inputs
+        ]
+        plain = all(dtype is not None for _, _, dtype in inputs)
+        plain &= all(plain_dtype(info.type) is not None for info in graph.outputs)
+        # What `run_numpy` feeds; None where a value is no array that both sides have.
+        self._feeds = inputs if plain and not self._signature.defaults else None
 
     def run(self, inputs: Mapping[str, Value]) -> dict[str, Value]:
         """Run once. Raises UnfedError for a value that OpenVINO's API cannot take."""
@@ -57,6 +67,36 @@ class OpenVinoExecutable:
             }
         except RuntimeError as error:
             raise explain(error) from error
+        self._idle.append(request)
+        return results
+
+    def run_numpy(self, names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
+        """See `hal.NumpyExecutable`."""
+        if self._compiled is None:
+            raise ExecutionError("the executable is closed")
+        if self._feeds is None:
+            return run_by_values(self.run, self._signature, names, feeds, shared=False)
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        try:
+            for name, port, dtype in self._feeds:
+                array = feeds[name]
+                if array.dtype != dtype:
+                    raise UsageError(f"input {name!r}: expected {dtype}, got {array.dtype}")
+                if port is not None:
+                    request.set_tensor(port, over(array, port))
+            if len(feeds) != len(self._feeds):
+                check_feeds(self._signature, names, feeds)
+            request.infer(share_outputs=True)
+            ports = self._outputs
+            results = [copied(request.get_tensor(ports[name])) for name in names or ports]
+        except RuntimeError as error:
+            raise explain(error) from error
+        except (KeyError, AttributeError, TypeError) as error:
+            check_feeds(self._signature, names, feeds)  # which says what is wrong with them
+            raise ExecutionError(f"{type(error).__name__}: {error}") from error
         self._idle.append(request)
         return results
 

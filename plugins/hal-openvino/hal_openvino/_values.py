@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hal.tensor import Tensor, Value
 from hal.types import ElementType
 from hal_openvino._compat import openvino
 
-__all__ = ["feed", "taken", "type_string"]
+__all__ = ["copied", "feed", "over", "plain_dtype", "taken", "type_string"]
 
 _NAMES = {
     ElementType.FLOAT: "f32",
@@ -36,6 +37,7 @@ _NAMES = {
     ElementType.INT4: "i4",
     ElementType.UINT2: "u2",
 }
+_TENSOR = re.compile(r"tensor\((\w+)\)")
 _ELEMENT_TYPES = {name: element_type for element_type, name in _NAMES.items()}
 
 
@@ -73,6 +75,30 @@ def taken(name: str, tensor: Any) -> Tensor:
     if not tensor.byte_size:
         return Tensor(element_type, shape, memoryview(b""))
     return Tensor(element_type, shape, memoryview(tensor.data.tobytes()))
+
+
+def plain_dtype(type_: str) -> np.dtype[Any] | None:
+    """The dtype of a tensor type string whose elements NumPy and OpenVINO both have, strings
+    apart; None for any other type."""
+    found = _TENSOR.fullmatch(type_)
+    element_type = ElementType.from_onnx_name(found[1]) if found else ElementType.STRING
+    known = element_type.is_native and element_type in _NAMES
+    return element_type.storage if known and element_type is not ElementType.STRING else None
+
+
+def over(array: Any, port: Any) -> Any:
+    """An OpenVINO tensor over an array of a dtype that it has; a copy unless it is in C order."""
+    if not array.flags.c_contiguous:
+        array = np.ascontiguousarray(array)
+    if not array.size:
+        return openvino.Tensor(port.element_type, list(array.shape))
+    return openvino.Tensor(array, shared_memory=True)
+
+
+def copied(tensor: Any) -> np.ndarray[Any, Any]:
+    """The array of an output tensor, copied: its memory is the request's, which is used again."""
+    array: np.ndarray[Any, Any] = tensor.data.copy()
+    return array
 
 
 def type_string(kind: Any) -> str:

@@ -50,7 +50,13 @@ def hal_backends() -> list[BackendSpec]:
             requires=("torch",),
             install=INSTALL,
             abilities=frozenset(
-                {Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN, Ability.BIND}
+                {
+                    Ability.PLACEMENT,
+                    Ability.CLOSE,
+                    Ability.THREAD_SAFE_RUN,
+                    Ability.BIND,
+                    Ability.NUMPY,
+                }
             ),
         )
     ]

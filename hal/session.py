@@ -1,0 +1,184 @@
+"""`hal.load`: a model, ready to run on the best of what is here."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+from hal.arrays import check_feeds
+from hal.backend import Option
+from hal.errors import ExecutionError, HalError, UsageError
+from hal.graph import Signature, ValueInfo, read_model, read_signature
+from hal.model import Model
+from hal.placement import Placement
+from hal.plugins import load_plugins
+from hal.routing import Bound, Candidate, Engine, open_engine
+from hal.routing._first import first_candidate
+
+__all__ = ["Session", "load"]
+
+
+def load(
+    model: Any,
+    device: str = "auto",
+    *,
+    options: Mapping[str, Option] | None = None,
+    isolate: bool = False,
+) -> Session:
+    """Load a model, to be run as with onnxruntime.
+
+    `model` is a path, serialized bytes, an `onnx.ModelProto` or a `hal.Model`; external data is
+    found beside a path alone. `device` is an id of `hal devices`, with the `options` of its
+    compiler; for "auto" HAL chooses. With `isolate` the engine runs in a process of its own.
+
+    Raises ModelError for what is no valid model, UsageError for a device or an option that does
+    not exist, and the BackendError of a device that cannot be used or does not take the model.
+    """
+    made = Model.of(model)
+    read_model(made)  # untrusted: checked whole before an engine sees it
+    signature = read_signature(made)
+    with load_plugins() as registry:
+        if device == "auto":
+            candidate = first_candidate(registry, made)
+        else:
+            found = registry.find_device(device)
+            candidate = Candidate(found, dict(options or {}))
+        engine = open_engine(registry, candidate, made, signature, hosted=isolate)
+    return Session(made, signature, engine)
+
+
+class Session:
+    """A loaded model. `run` may be called from several threads at once.
+
+    As a context manager it is closed at the end; a closed session cannot be run.
+    """
+
+    def __init__(self, model: Model, signature: Signature, engine: Engine) -> None:
+        self._model = model
+        self._signature = signature
+        self._engine = engine
+        self._run = engine.run
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._closed = False
+
+    @property
+    def inputs(self) -> tuple[ValueInfo, ...]:
+        """The inputs that a run must be given: name, type and shape of each."""
+        return self._signature.inputs
+
+    @property
+    def outputs(self) -> tuple[ValueInfo, ...]:
+        """The outputs, in the order of a run: name, type and shape of each."""
+        return self._signature.outputs
+
+    @property
+    def device(self) -> str:
+        """The id of the device that answers."""
+        return self._engine.candidate.device.id
+
+    @property
+    def placement(self) -> Placement:
+        """Where each node of the model runs, by its name; asked of the runtime.
+
+        Raises UnsupportedError where the backend does not tell.
+        """
+        self._check_open()
+        return self._engine.placement()
+
+    def get_inputs(self) -> list[ValueInfo]:
+        """As `inputs`; onnxruntime's name for it."""
+        return list(self.inputs)
+
+    def get_outputs(self) -> list[ValueInfo]:
+        """As `outputs`; onnxruntime's name for it."""
+        return list(self.outputs)
+
+    def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
+        """Run once: the outputs of these names in this order, all of them for None.
+
+        `feeds` gives every input by name: a NumPy array (ml_dtypes for bfloat16 and its kind,
+        strings as objects), a list for a sequence, a dict for a map, None for an empty optional;
+        the results have the same forms, and are the caller's. Raises UsageError, expected against
+        got, for feeds that do not fit the model, and a HalError for whatever the engine raises.
+        """
+        try:
+            return self._run(output_names, feeds)
+        except Exception as error:
+            raise self._explained(error, output_names, feeds) from error
+
+    def run_async(
+        self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]
+    ) -> Future[list[Any]]:
+        """Run once in a thread of the session; the future gives what `run` returns or raises."""
+        with self._lock:
+            self._check_open()
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="hal-session")
+            return self._pool.submit(self.run, output_names, feeds)
+
+    def bind(self, feeds: Mapping[str, Any]) -> Bound:
+        """The model with its inputs in place: `bind(feeds).run()` goes over what their memory holds
+        at that moment. The outputs, in the order of its `names`, are arrays that export DLPack;
+        a backend that can bind leaves them on its device. One thread at a time may run it."""
+        self._check_open()
+        try:
+            return self._engine.bind(feeds)
+        except Exception as error:
+            raise self._explained(error, None, feeds) from error
+
+    def close(self) -> None:
+        """Wait for what `run_async` began, and free what the engine holds."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown()
+        self._run = _closed
+        self._engine.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<hal.Session of {self._engine.candidate.label}>"
+
+    def _check_open(self) -> None:
+        if self._closed:
+            _closed(None, {})
+
+    def _explained(
+        self, error: Exception, names: Sequence[str] | None, feeds: Mapping[str, Any]
+    ) -> HalError:
+        """What to raise for an error of a run: wrong feeds say so, whatever the engine said."""
+        if self._closed and isinstance(error, UsageError):
+            return error
+        try:
+            check_feeds(self._signature, names, feeds)
+        except UsageError as wrong:
+            return wrong
+        if isinstance(error, HalError):
+            return error
+        device = self._engine.candidate.device
+        return ExecutionError(
+            f"{device.id} failed: {type(error).__name__}: {error}",
+            next_step=f"hal doctor {device.backend}",
+        )
+
+
+def _closed(names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
+    raise UsageError("the session is closed")
