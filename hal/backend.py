@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, Union, runtime_checkable
+from typing import Any, Literal, Protocol, Union, runtime_checkable
 
 from hal.device import Device
 from hal.model import Model
@@ -27,6 +27,7 @@ __all__ = [
     "NumpyExecutable",
     "Option",
     "PlacedExecutable",
+    "ReferenceUse",
     "Support",
     "UnsupportedNode",
 ]
@@ -164,6 +165,20 @@ class EnvironmentSpec:
 
 
 @dataclasses.dataclass(frozen=True)
+class ReferenceUse:
+    """How a backend can serve as the reference that other devices are compared with.
+
+    `options` make `device` compute as exactly as it can: `precision` says in what type it then
+    computes a model's float32. Those with "float64" are asked first, then by `rank`, lowest first.
+    """
+
+    device: str
+    options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
+    precision: Literal["float64", "float32"] = "float32"
+    rank: int = 50
+
+
+@dataclasses.dataclass(frozen=True)
 class BackendSpec:
     """What a plugin's `hal_backends` hook returns: a backend's name, and how to get it.
 
@@ -174,6 +189,7 @@ class BackendSpec:
     it runs small models in several hosts at once, which a pool of threads in each only slows down.
     `environment` is for an SDK that cannot share an environment with others: once the user has
     created it the backend is served from there, by host processes alone.
+    `reference` says how the backend serves as a reference run of others; None: it does not.
     """
 
     name: str
@@ -184,3 +200,4 @@ class BackendSpec:
     abilities: frozenset[Ability] = frozenset()
     conformance_options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
     environment: EnvironmentSpec | None = None
+    reference: ReferenceUse | None = None

@@ -12,6 +12,7 @@ from hal.errors import ModelError
 from hal.graph._check import checked
 from hal.graph._decode import Decoder
 from hal.graph._external import ExternalData
+from hal.graph._outputs import with_outputs
 from hal.graph._signature import Signature, read_signature
 from hal.graph.ir import (
     AttributeValue,
@@ -42,6 +43,7 @@ __all__ = [
     "read_function",
     "read_model",
     "read_signature",
+    "with_outputs",
 ]
 
 

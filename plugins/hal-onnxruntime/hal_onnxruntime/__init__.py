@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from hal.backend import Ability, BackendSpec
+from hal.backend import Ability, BackendSpec, ReferenceUse
 from hal.errors import AbsentError, UnavailableError
 from hal.hookspecs import hookimpl
 
@@ -55,5 +55,6 @@ def hal_backends() -> list[BackendSpec]:
                 {Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN, Ability.NUMPY}
             ),
             conformance_options={"intra_op_threads": 1},
+            reference=ReferenceUse("ort:cpu", rank=10),
         )
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from hal.backend import Ability, BackendSpec
+from hal.backend import Ability, BackendSpec, ReferenceUse
 from hal.errors import AbsentError, UnavailableError
 from hal.hookspecs import hookimpl
 
@@ -49,5 +49,6 @@ def hal_backends() -> list[BackendSpec]:
                 {Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN, Ability.NUMPY}
             ),
             conformance_options={"threads": 1},
+            reference=ReferenceUse("openvino:cpu", {"precision": "float32"}, rank=20),
         )
     ]

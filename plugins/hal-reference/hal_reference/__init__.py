@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hal.backend import Ability, BackendSpec
+from hal.backend import Ability, BackendSpec, ReferenceUse
 from hal.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -36,5 +36,6 @@ def hal_backends() -> list[BackendSpec]:
             requires=("onnx",),
             install="pip install onnx",
             abilities=frozenset({Ability.PLACEMENT, Ability.CLOSE}),
+            reference=ReferenceUse("reference:cpu", rank=30),  # last: minutes for a convolution
         )
     ]

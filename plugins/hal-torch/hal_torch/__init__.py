@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 from typing import TYPE_CHECKING
 
-from hal.backend import Ability, BackendSpec
+from hal.backend import Ability, BackendSpec, ReferenceUse
 from hal.errors import AbsentError, UnavailableError
 from hal.hookspecs import hookimpl
 
@@ -58,6 +58,7 @@ def hal_backends() -> list[BackendSpec]:
                     Ability.NUMPY,
                 }
             ),
+            reference=ReferenceUse("torch:cpu", {"precision": "float64"}, "float64", rank=0),
         )
     ]
 

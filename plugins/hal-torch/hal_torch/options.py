@@ -13,7 +13,7 @@ from hal.errors import UsageError, did_you_mean
 __all__ = ["TorchOptions"]
 
 MODES = ("eager", "compile")
-PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+PRECISIONS = ("float32", "float64", "tf32", "bfloat16", "float16")
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -25,9 +25,10 @@ class TorchOptions:
     """"eager": PyTorch's kernels, one call a node. "compile": TorchInductor makes code of the whole
     model for each set of input shapes."""
     precision: str = "float32"
-    """"tf32": float32 with matrix products in TF32, where the device has it. "bfloat16" and
-    "float16": matrix products and convolutions in that type, and what moves or scales their
-    results; norms, softmax and reductions in float32."""
+    """"float64": what the model computes in float32 is computed in float64, and its outputs are
+    rounded once; for a reference of other engines. "tf32": float32 with matrix products in TF32,
+    where the device has it. "bfloat16" and "float16": matrix products and convolutions in that
+    type, and what moves or scales their results; norms, softmax and reductions in float32."""
     channels_last: bool | None = None
     """Whether images lie in memory with their channels last; None: as the device likes it."""
     threads: int = 0

@@ -1,7 +1,11 @@
-"""Which operators compute in a lower precision, after the lists of torch.autocast."""
+"""Which operators compute in another precision than the model's: a lower one, after the lists of
+torch.autocast, or float64, for a reference of other engines."""
 
 from __future__ import annotations
 
+import functools
+
+from hal.contract import contract
 from hal.kernels import PrecisionPolicy
 from hal.types import ElementType
 
@@ -37,8 +41,31 @@ _FOLLOW = _keys(
 else (norms, softmax, reductions, losses, powers and exponentials) stays in float32."""
 
 
+_OF_MICROSOFT = frozenset(key for key in _COMPUTE | _FOLLOW if key[0])
+_NOT_WIDENED = frozenset({"Cast", "CastLike", "BitCast", "Constant", "ConstantOfShape", "EyeLike"})
+"""Operators whose result has the type that they are told, whatever they are given."""
+
+
+@functools.cache
+def _widened() -> frozenset[tuple[str, str]]:
+    """Every operator that the standard defines over double wherever it does so over float32."""
+    found = set()
+    for operator in contract().operators:
+        if operator.domain != "ai.onnx" or operator.random or operator.name in _NOT_WIDENED:
+            continue
+        types = [parameter.types for parameter in operator.outputs]
+        takes = any("tensor(double)" in parameter.types for parameter in operator.inputs)
+        graphs = any(a.type in ("GRAPH", "GRAPHS") for a in operator.attributes)
+        narrow = any("tensor(float)" in t and "tensor(double)" not in t for t in types)
+        if takes and not graphs and not narrow:
+            found.add(("", operator.name))
+    return frozenset(found)
+
+
 def policy(precision: str) -> PrecisionPolicy | None:
     """The policy of an option's value; None for those that keep float32."""
+    if precision == "float64":
+        return PrecisionPolicy(ElementType.DOUBLE, _widened() | _OF_MICROSOFT, ())
     if precision not in ("bfloat16", "float16"):
         return None
     return PrecisionPolicy(ElementType.from_onnx_name(precision), _COMPUTE, _FOLLOW)

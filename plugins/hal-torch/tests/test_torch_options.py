@@ -179,7 +179,7 @@ def test_threads_are_the_users(compiled):
     ("options", "message"),
     [
         ({"presision": "bfloat16"}, "no option 'presision'. Did you mean 'precision'?"),
-        ({"precision": "bfloat"}, "one of float32, tf32, bfloat16, float16, got 'bfloat'"),
+        ({"precision": "bfloat"}, "one of float32, float64, tf32, bfloat16, float16, got 'bfloat'"),
         ({"mode": "fast"}, "'mode' is one of eager, compile, got 'fast'"),
         ({"channels_last": "maybe"}, "'channels_last' is true or false, got 'maybe'"),
         ({"threads": -1}, "'threads' is a number of threads, got -1"),
