@@ -32,7 +32,7 @@ class CaseResult:
     `evidence` is the grade of the placement, "" when the case never ran. `seconds` is the time from
     compiling to comparing. `expected` is what the backend's expectations say of it: "" (nothing),
     "unsupported", "xfail", "stale" (listed, but it passes) or "unexpected" (a failure that a strict
-    expectations file does not list).
+    expectations file does not list). `cells` are those that the case exercises.
     """
 
     id: str
@@ -42,6 +42,7 @@ class CaseResult:
     reason: str = ""
     seconds: float = 0.0
     expected: str = ""
+    cells: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

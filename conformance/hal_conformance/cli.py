@@ -14,11 +14,9 @@ from hal.cli._output import console, stderr_console
 from hal.cli.completion import complete_device, complete_profile
 from hal.errors import OutputError, UsageError
 from hal.plugins import load_plugins
-from hal_conformance._files import check_writable
 from hal_conformance.case import SUITES
-from hal_conformance.expectations_writer import write_expectations
-from hal_conformance.junit import write_junit
-from hal_conformance.report import DeviceReport, Limits, Report, Selection, write
+from hal_conformance.report import DeviceReport, Limits, Report, Selection
+from hal_conformance.report_files import ReportFiles
 from hal_conformance.scoring import Gate
 from hal_conformance.session import Plan, choose_devices, measure
 from hal_conformance.terminal import Terminal
@@ -80,6 +78,12 @@ def conformance(
     junit_file: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write a JUnit XML file.")
     ] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the report as one page.")
+    ] = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write a table in Markdown.")
+    ] = None,
     expectations_file: Annotated[
         Path | None,
         typer.Option(
@@ -110,7 +114,7 @@ def conformance(
 
       hal conformance
 
-      hal conformance --device ort:cpu --json report.json --junit report.xml
+      hal conformance --device ort:cpu --json report.json --junit report.xml --html report.html
 
       hal conformance -d openvino:cpu -k softmax -k 'onnx/node/test_cast_*'
 
@@ -119,9 +123,8 @@ def conformance(
       hal conformance -d torch:cpu --suite torch
     """
     gates = [Gate.parse(text) for text in fail_under or ()]
-    for path in (json_file, junit_file, expectations_file):
-        if path is not None:
-            check_writable(path)
+    files = ReportFiles(json_file, junit_file, html_file, markdown_file, expectations_file)
+    files.check()
     patterns = pattern or []
     terminal = Terminal(console(), stderr_console())
     reports: list[DeviceReport] = []
@@ -142,12 +145,7 @@ def conformance(
             reports.append(report)
     failure: OutputError | None = None
     try:
-        if json_file is not None:
-            write(Report(tuple(reports)), json_file)
-        if junit_file is not None:
-            write_junit(Report(tuple(reports)), junit_file)
-        if expectations_file is not None:
-            write_expectations(reports, expectations_file)
+        files.write([("", Report(tuple(reports)))])
     except OutputError as error:
         error.next_step = "make room, then repeat the command with --resume: no case runs again"
         failure = error

@@ -11,4 +11,7 @@ COMMANDS = {
     "conformance": Command(
         "hal_conformance.cli:conformance", "Measure what share of ONNX a device runs correctly."
     ),
+    "report": Command(
+        "hal_conformance.cli_report:report", "Show saved reports: a table, a page, Markdown."
+    ),
 }

@@ -126,6 +126,8 @@ def result_to_json(result: CaseResult) -> Json:
     }
     if result.expected:
         data["expected"] = result.expected
+    if result.cells:
+        data["cells"] = list(result.cells)
     return data
 
 
@@ -139,6 +141,7 @@ def result_from_json(data: Any) -> CaseResult:
         _get(data, "reason", str),
         _number(data, "seconds"),
         _get(data, "expected", str) if "expected" in data else "",
+        _strings(data, "cells") if "cells" in data else (),
     )
 
 

@@ -172,6 +172,8 @@ def build_report(
 ) -> DeviceReport:
     """The report of one device, with everything that follows from its results."""
     cases = list(cases)
+    cells = {case.id: case.cells for case in cases}
+    results = [dataclasses.replace(r, cells=cells[r.id]) for r in results]
     complete = not any(r.outcome is Outcome.NOT_RUN for r in results)
     scores = None
     if complete:

@@ -13,6 +13,7 @@ import pytest
 from hal.paths import cache_dir
 
 FAULTY = Path(__file__).parent / "faulty"
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 Hal = Callable[..., "subprocess.CompletedProcess[str]"]
 

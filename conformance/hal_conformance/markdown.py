@@ -1,0 +1,89 @@
+"""Markdown of reports: a table for a README, a row a device."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from hal import OutcomeClass
+from hal_conformance._files import write_text
+from hal_conformance.report import DeviceReport
+from hal_conformance.side_by_side import Run
+
+__all__ = ["render_markdown", "write_markdown"]
+
+
+def write_markdown(runs: Sequence[Run], path: Path) -> None:
+    """Write the tables of these runs, whole or not at all. Raises OutputError naming the path."""
+    write_text(path, render_markdown(runs))
+
+
+def render_markdown(runs: Sequence[Run]) -> str:
+    """A table for each suite and selection, and under it what was measured with.
+
+    An incomplete run has no score. The runs of one table have the same denominators.
+    """
+    tables: dict[tuple[str, str, str], list[Run]] = {}
+    for run in runs:
+        tables.setdefault(_measured(run.report), []).append(run)
+    return "\n".join(_table(kind, members) for kind, members in tables.items())
+
+
+def _measured(report: DeviceReport) -> tuple[str, str, str]:
+    chosen = report.selection
+    what = [f"suite {chosen.suite}"]
+    if chosen.profile:
+        what.append(f"profile {chosen.profile}")
+    if chosen.pattern:
+        what.append(f"only {chosen.pattern}")
+    contract = f"contract {report.contract.version}"
+    if report.contract.onnx:
+        contract += f" of onnx {report.contract.onnx}"
+    version = report.environment.packages.get("hal-conformance", "")
+    return ", ".join(what), contract, version and f"hal-conformance {version}"
+
+
+def _table(kind: tuple[str, str, str], runs: Sequence[Run]) -> str:
+    sizes = {run.report.scores.cells.of_contract for run in runs if run.report.scores}
+    of_contract = f" of {sizes.pop()}" if len(sizes) == 1 else ""
+    columns = ["device", "headline", *(c.value for c in OutcomeClass)]
+    columns += ["cases", f"cells{of_contract}", "operators, any", "operators, all", "evidence"]
+    lines = [_line(columns), _line("---" for _ in columns)]
+    lines += [_line(_row(run)) for run in runs]
+    lines += ["", f"Measured by `hal conformance`: {_text(', '.join(filter(None, kind)))}."]
+    lines += ["", *(f"- {_text(run.label)}: {_versions(run.report)}" for run in runs)]
+    return "\n".join(lines) + "\n"
+
+
+def _row(run: Run) -> list[str]:
+    report, scores = run.report, run.report.scores
+    name = _text(run.label) + (" (emulated)" if report.device.emulated else "")
+    counts = [str(report.classes[c.value]) for c in OutcomeClass]
+    if scores is None:
+        return [name, "incomplete: no score", *counts, "", "", "", "", ""]
+    headline = ""
+    if scores.headline:
+        headline = f"**{scores.headline.score}** {_text(scores.headline.profile)}"
+    grades = ", ".join(f"{count} {grade}" for grade, count in scores.grades.items() if count)
+    return [
+        name,
+        headline,
+        *counts,
+        *map(str, (scores.cases, scores.cells, scores.operators_any, scores.operators_all)),
+        grades,
+    ]
+
+
+def _versions(report: DeviceReport) -> str:
+    versions = report.device.versions or report.environment.packages
+    return ", ".join(f"{_text(name)} {_text(text)}" for name, text in versions.items()) or "unknown"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _text(text: str) -> str:
+    """Text that Markdown takes for nothing but text, on one line."""
+    return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", " ".join(text.split()))

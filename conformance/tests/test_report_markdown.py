@@ -1,0 +1,51 @@
+"""Markdown: a table that a README can hold, whatever names are in it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hal_conformance.markdown import render_markdown
+from hal_conformance.report import Report, Selection
+from hal_conformance.side_by_side import Run, line_up
+from made_up import device_report, facts, four_devices
+
+from hal import Outcome
+
+
+def lines_of(*reports: Report) -> list[str]:
+    return render_markdown(line_up([("", r) for r in reports])).splitlines()
+
+
+def test_a_row_a_device_with_denominators() -> None:
+    report = four_devices(100)
+    rows = [line for line in lines_of(report) if line.startswith("| made")]
+    assert len(rows) == 4
+    for row, one in zip(rows, report.reports, strict=True):
+        assert one.scores and one.scores.headline
+        cells = [c.strip() for c in row.strip("|").split("|")]
+        assert cells[1] == f"**{one.scores.headline.score}** full"
+        assert cells[2:7] == [str(n) for n in one.classes.values()]
+        assert cells[7] == str(one.scores.cases)
+        assert ("(emulated)" in cells[0]) is one.device.emulated
+    assert any("suite contract, contract" in line for line in lines_of(report))
+
+
+def test_a_table_for_each_selection() -> None:
+    full = device_report("a:npu", facts(4), lambda i: Outcome.PASS)
+    part = dataclasses.replace(full, selection=Selection("contract", "vision"))
+    assert sum(line.startswith("| device") for line in lines_of(Report((full, part)))) == 2
+
+
+def test_an_incomplete_run_has_no_score() -> None:
+    one = device_report("a:npu", facts(4), lambda i: Outcome.NOT_RUN if i else Outcome.PASS)
+    (row,) = [line for line in lines_of(Report((one,))) if line.startswith("| a:npu")]
+    assert "incomplete: no score" in row
+    assert "/" not in row
+
+
+def test_names_do_not_break_the_table() -> None:
+    one = device_report("a:npu", facts(4), lambda i: Outcome.PASS)
+    lines = render_markdown([Run("a|b:*npu*\n[x](y)", one)]).splitlines()
+    (row,) = [line for line in lines if line.startswith("| a")]
+    assert row.startswith("| a\\|b:\\*npu\\* \\[x\\](y) | ")
+    assert row.replace("\\|", "").count("|") == lines[0].count("|")
