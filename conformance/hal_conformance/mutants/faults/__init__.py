@@ -1,0 +1,1 @@
+"""The kinds of fault: each module registers what makes them, by operator."""
