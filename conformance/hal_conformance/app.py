@@ -18,6 +18,10 @@ COMMANDS = {
     "export": Command(
         "hal_conformance.cli_export:export", "Write a suite's cases in ONNX's test-data layout."
     ),
+    "selftest": Command(
+        "hal_conformance.cli_selftest:selftest_command",
+        "Count which suite notices kernels made wrong on purpose.",
+    ),
 }
 """The subcommands, imported when they are run."""
 

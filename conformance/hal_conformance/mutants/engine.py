@@ -22,7 +22,8 @@ class Engine:
     def __init__(
         self, backend: Compiler, device: Device, options: Mapping[str, Option] | None = None
     ) -> None:
-        self._backend, self._device, self._options = backend, device, dict(options or {})
+        self.device = device
+        self._backend, self._options = backend, dict(options or {})
         self._known: dict[bytes, Outputs | HalError] = {}
 
     def run(self, call: Call) -> Outputs:
@@ -58,7 +59,7 @@ class Engine:
 
     def _run(self, call: Call) -> Outputs:
         model, inputs = call.model()
-        executable = self._backend.compile(self._device, model, self._options)
+        executable = self._backend.compile(self.device, model, self._options)
         results = executable.run(inputs)
         return tuple(results[f"y{i}"] if t else None for i, t in enumerate(call.outputs))
 

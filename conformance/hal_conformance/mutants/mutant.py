@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 
@@ -46,12 +47,19 @@ class Prepared:
 
 
 class MutantBackend:
-    """The backend of a mutant, as `hal_conformance.judge.run_case` takes it."""
+    """The backend of a mutant, as `hal_conformance.judge.run_case` takes it. Without a mutant it is
+    the correct engine; `widened`: computing in float64 wherever the operators take it."""
 
     def __init__(
-        self, mutant: Mutant | None, engine: Engine, prepared: dict[str, Prepared]
+        self,
+        mutant: Mutant | None,
+        engine: Engine,
+        prepared: dict[str, Prepared],
+        *,
+        widened: bool = False,
     ) -> None:
         self.mutant, self.engine, self.prepared = mutant, engine, prepared
+        self.widened = widened
         self.calls = 0
         """How often the faulty kernel was called."""
         self.changed = 0
@@ -86,6 +94,16 @@ class MutantBackend:
         self.changed += any(not _same(a, b) for a, b in zip(right, wrong, strict=True))
         return wrong
 
+    def correct(self, call: Call) -> Outputs:
+        """The results of the correct engine."""
+        if self.widened:
+            with contextlib.suppress(UnsupportedError):
+                wide = self.engine.run_widened(call)
+                if wide is not None:
+                    self.calls += 1
+                    return wide
+        return self.engine.run(call)
+
     def state(self) -> State:
         """The memory of a kernel in a new executable."""
         return State(self._shared)
@@ -107,7 +125,7 @@ class _Executable:
             if step.operator.key == mutated:
                 results = backend.kernel(call, state)
             else:
-                results = backend.engine.run(call)
+                results = backend.correct(call)
             for position, value in state.overwritten.items():
                 name = step.node.input[position]
                 values[name] = value

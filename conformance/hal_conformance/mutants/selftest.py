@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import enum
+import hashlib
 import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 
-from hal import BackendSpec, Device, Outcome
+from hal import BackendSpec, Outcome
 from hal.backend import Option
 from hal.contract import STABLE_DOMAINS, Operator, contract
 from hal.device import backend_of
@@ -20,9 +22,29 @@ from hal_conformance.mutants.equivalent import reason_for
 from hal_conformance.mutants.fault import faults_of, kinds
 from hal_conformance.mutants.mutant import Mutant, MutantBackend, Prepared, prepare
 
-__all__ = ["SUITES", "Control", "OperatorResult", "Request", "Verdict", "mutants_of", "selftest"]
+__all__ = [
+    "SUITES",
+    "Bench",
+    "Control",
+    "OperatorResult",
+    "Request",
+    "TypeChoice",
+    "Verdict",
+    "mutants_of",
+    "operators_of",
+    "selftest",
+]
 
 SUITES = ("contract", "onnx")
+
+
+class TypeChoice(str, enum.Enum):
+    """Beside kernels that are wrong in all types: those wrong in one type alone, for each type, for
+    one that the seed draws for each fault, or for none."""
+
+    ALL = "all"
+    ONE = "one"
+    NONE = "none"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +55,8 @@ class Request:
     operators: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
-    by_type: bool = True
-    """Whether each type's kernel alone gets each fault, too."""
+    types: TypeChoice = TypeChoice.ONE
+    seed: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,10 +120,18 @@ def mutants_of(operator: Operator, request: Request) -> Iterator[Mutant]:
         fitting = [t for t in types if fault.types(t)]
         if not fitting:
             continue
-        yield Mutant(operator.key, kind, fault)
-        if request.by_type and len(fitting) > 1:
-            for type_ in fitting:
-                yield Mutant(operator.key, kind, fault, type_)
+        every = Mutant(operator.key, kind, fault)
+        yield every
+        if len(fitting) > 1:
+            for type_ in _chosen(fitting, f"{request.seed} {every.id}", request.types):
+                yield dataclasses.replace(every, type=type_)
+
+
+def _chosen(types: Sequence[str], key: str, choice: TypeChoice) -> Sequence[str]:
+    if choice is TypeChoice.ONE:
+        drawn = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
+        return [types[drawn % len(types)]]
+    return types if choice is TypeChoice.ALL else ()
 
 
 def selftest(request: Request, jobs: int = 1) -> Iterator[OperatorResult]:
@@ -141,17 +171,17 @@ class _Worker:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.registry = load_plugins()
-        self.device = self.registry.find_device(request.device)
+        device = self.registry.find_device(request.device)
         name = backend_of(request.device)
         spec = self.registry.backends[name].spec
         options = {**spec.conformance_options, **request.options}
-        self.engine = Engine(self.registry.backend(name), self.device, options)
+        self.engine = Engine(self.registry.backend(name), device, options)
         self.suites: list[Suite] = [load_suite(name) for name in SUITES]
 
     def judge(self, key: str) -> OperatorResult:
         """Every mutant of one operator."""
         operator = contract().latest(key)
-        bench = Bench(self.engine, self.device, list(self._cases(key)))
+        bench = Bench(self.engine, list(self._cases(key)))
         verdicts = tuple(bench.verdict(m) for m in mutants_of(operator, self.request))
         self.engine.forget()
         return OperatorResult(key, verdicts, bench.control)
@@ -171,8 +201,8 @@ class Bench:
     Public for tests: `verdict` judges any mutant.
     """
 
-    def __init__(self, engine: Engine, device: Device, cases: Sequence[Case]) -> None:
-        self.engine, self.device = engine, device
+    def __init__(self, engine: Engine, cases: Sequence[Case]) -> None:
+        self.engine = engine
         self.prepared: dict[str, Prepared] = {}
         self.cases: list[Case] = []
         passed = dict.fromkeys(SUITES, 0)
@@ -192,7 +222,7 @@ class Bench:
                 wrong[case.id] = result[1]
             else:
                 left_out[case.id] = f"{result[0].value}: {result[1]}"
-        self.control = Control(passed, wrong, 0, {}, left_out)
+        self.control = Control(passed, wrong, *self._in_float64(), left_out)
 
     def verdict(self, mutant: Mutant) -> Verdict:
         """Judge a mutant: by the first case of each suite that notices it."""
@@ -210,9 +240,20 @@ class Bench:
             mutant.id, mutant.operator, mutant.kind, mutant.type, caught, reached, equivalent
         )
 
+    def _in_float64(self) -> tuple[int, dict[str, str]]:
+        count, wrong = 0, {}
+        for case in (c for c in self.cases if c.suite == "contract"):
+            backend = MutantBackend(None, self.engine, self.prepared, widened=True)
+            result = self._run(case, backend)
+            if backend.calls:
+                count += 1
+                if result is not None:
+                    wrong[case.id] = f"{result[0].value}: {result[1]}"
+        return count, wrong
+
     def _run(self, case: Case, backend: Compiler) -> tuple[Outcome, str] | None:
         """None for a pass."""
-        result = run_case(case, self.device, _SPEC, backend, {})
+        result = run_case(case, self.engine.device, _SPEC, backend, {})
         return None if result.outcome is Outcome.PASS else (result.outcome, result.reason)
 
 

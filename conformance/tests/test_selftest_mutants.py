@@ -1,0 +1,202 @@
+"""The self-test: mutants are wrong, the right engine is not, and what is not caught is counted."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+from hal_conformance.case import load_suite
+from hal_conformance.mutants.engine import Engine
+from hal_conformance.mutants.fault import Fault, any_type, faults_of, kinds
+from hal_conformance.mutants.mutant import Mutant
+from hal_conformance.mutants.score import document, score_of
+from hal_conformance.mutants.selftest import (
+    Bench,
+    Control,
+    OperatorResult,
+    Request,
+    TypeChoice,
+    Verdict,
+    mutants_of,
+    operators_of,
+)
+
+from hal.contract import contract
+from hal.errors import UsageError
+from hal.plugins import load_plugins
+
+
+@pytest.fixture(scope="module")
+def engine():
+    with load_plugins() as registry:
+        device = registry.find_device("torch:cpu")
+        yield Engine(registry.backend("torch"), device, {"threads": 1})
+
+
+@pytest.fixture(scope="module")
+def benches(engine):
+    """A bench of few cases for an operator, made once."""
+    made: dict[str, Bench] = {}
+    suite = load_suite("contract")
+
+    def bench(key: str) -> Bench:
+        if key not in made:
+            ids = [f.id for f in suite if f.single_operator == key and "/float-" in f.id]
+            cases = [suite.load(i) for i in ids]
+            made[key] = Bench(engine, cases)
+        return made[key]
+
+    return bench
+
+
+def mutant(key: str, kind: str, name: str) -> Mutant:
+    found = [f for k, f in faults_of(contract().latest(key)) if (k, f.name) == (kind, name)]
+    assert len(found) == 1, [f.name for k, f in faults_of(contract().latest(key)) if k == kind]
+    return Mutant(key, kind, found[0])
+
+
+CAUGHT = [
+    ("Add", "broadcasting reversed", "aligned at the first dimension"),
+    ("Sub", "operands exchanged", "the first two"),
+    ("ReduceSum", "attribute ignored", "keepdims"),
+    ("ReduceSum", "accumulation in too little precision", "float in float16"),
+    ("Softmax", "wrong axis", "axis: the next one"),
+    ("Softmax", "naive formula", "the maximum is not subtracted"),
+    ("Softmax", "off by one", "input: end of the last axis"),
+    ("Transpose", "wrong layout", "data read by columns"),
+    ("Exp", "NaN dropped", "read as zero"),
+    ("Exp", "infinity dropped", "written as the largest number"),
+    ("Exp", "inaccurate approximation", "12 bits right"),
+    ("Exp", "output dtype wrong", "output"),
+    ("Exp", "uninitialised tail", "the last element"),
+    ("Add", "stale cache on a new shape", "the output's shape"),
+    ("MaxPool", "ceil against floor", "ceil_mode never"),
+    ("MaxPool", "off-by-one padding", "pads: the ends exchanged"),
+    ("Conv", "wrong stride", "strides: exchanged"),
+    ("Round", "wrong rounding", "halves away from zero"),
+    ("QuantizeLinear", "saturate against wrap", "wraps"),
+    ("ArgMax", "ties", "the other end"),
+    ("Gather", "index clamping", "a negative index is zero"),
+]
+
+
+@pytest.mark.parametrize(("key", "kind", "name"), CAUGHT, ids=[f"{k}-{n}" for k, n, _ in CAUGHT])
+def test_a_wrong_kernel_is_caught(benches, key, kind, name):
+    bench = benches(key)
+    assert bench.control.wrong == {}
+    assert bench.control.passed["contract"] > 0
+    verdict = bench.verdict(mutant(key, kind, name))
+    assert verdict.reached
+    assert verdict.caught["contract"].startswith(f"contract/{key}-")
+
+
+@pytest.mark.parametrize(("key", "kind", "name"), CAUGHT[:3], ids=[c[0] for c in CAUGHT[:3]])
+def test_a_fault_that_is_disabled_is_not_caught(benches, key, kind, name):
+    made = mutant(key, kind, name)
+    for kernel in (lambda call, run, state: None, lambda call, run, state: run(call)):
+        disabled = dataclasses.replace(made, fault=Fault(name, kernel, any_type))
+        verdict = benches(key).verdict(disabled)
+        assert (verdict.caught, verdict.reached) == ({}, False)
+        score = score_of([OperatorResult(key, (verdict,), benches(key).control)])
+        assert (score.suites["contract"].caught, score.suites["contract"].total) == (0, 1)
+
+
+def test_a_fault_of_one_type_leaves_the_others(benches):
+    made = mutant("Exp", "uninitialised tail", "the last element")
+    other = dataclasses.replace(made, type="tensor(double)")
+    assert other.id.endswith("@double")
+    assert "contract" not in benches("Exp").verdict(other).caught  # its cases are of float
+
+
+def test_the_right_engine_raises_no_alarm_in_float64(benches):
+    control = benches("Softmax").control
+    assert control.float64 > 0
+    assert control.float64_wrong == {}
+
+
+def test_mutants_are_many_and_have_ids_of_their_own():
+    request = Request()
+    ids = [m.id for op in operators_of(request) for m in mutants_of(op, request)]
+    assert len(ids) == len(set(ids)) > 5000
+    named = {
+        "wrong axis",
+        "off-by-one padding",
+        "attribute ignored",
+        "broadcasting reversed",
+        "accumulation in too little precision",
+        "wrong rounding",
+        "NaN dropped",
+        "saturate against wrap",
+        "ceil against floor",
+        "stale cache on a new shape",
+        "output dtype wrong",
+        "input overwritten",
+        "result depends on the previous call",
+        "uninitialised tail",
+    }
+    assert named < set(kinds())
+    assert {i.split("/")[1] for i in ids} == set(kinds())
+
+
+def test_the_seed_draws_the_types():
+    operator = contract().latest("Softmax")
+
+    def ids(seed: int) -> list[str]:
+        return [m.id for m in mutants_of(operator, Request(seed=seed))]
+
+    assert ids(0) == ids(0) != ids(1)
+    none = [m.type for m in mutants_of(operator, Request(types=TypeChoice.NONE))]
+    every = [m.type for m in mutants_of(operator, Request(types=TypeChoice.ALL))]
+    assert set(none) == {""}
+    assert len(every) > len(ids(0)) > len(none)
+
+
+def test_equivalent_mutants_are_in_no_total():
+    kept = Verdict("A/k/x", "A", "k", "", {"contract": "c"}, True)
+    lost = Verdict("A/k/y", "A", "k", "", {"onnx": "o"}, True)
+    same = Verdict("A/k/z", "A", "k", "", {}, False, "because")
+    control = Control({"contract": 3, "onnx": 4}, {"contract/A/b": "off"}, 2, {}, {})
+    score = score_of([OperatorResult("A", (kept, lost, same), control)])
+    found = document(Request(), score, complete=True)
+    assert found["contract"] == {"caught": 1, "total": 2} == found["onnx"]
+    assert found["kinds"] == {"k": {"contract": found["contract"], "onnx": found["onnx"]}}
+    assert found["equivalents"] == [{"id": "A/k/z", "reason": "because"}]
+    assert [s["id"] for s in found["survivors"]] == ["A/k/y"]
+    assert found["control"]["false_alarms"] == [{"case": "contract/A/b", "reason": "off"}]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import hal_conformance.app as a; raise SystemExit(a.main())",
+            *list(arguments),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+def test_command_prints_the_share_by_kind():
+    words = ("selftest", "-o", "Sign", "-d", "reference:cpu", "--types", "none", "-j", "2")
+    done = run(*words, "--json", "--fail-under", "10")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["schema"] == "hal.selftest/1"
+    assert found["contract"]["caught"] > found["onnx"]["caught"] > 0
+    assert found["contract"]["total"] == found["onnx"]["total"]
+    assert found["contract"]["total"] == sum(
+        k["contract"]["total"] for k in found["kinds"].values()
+    )
+    assert found["control"]["false_alarms"] == []
+    assert found["complete"] is True
+
+
+def test_an_unknown_kind_is_named():
+    with pytest.raises(UsageError, match="wrong axis"):
+        operators_of(Request(kinds=("wrong axes",)))
