@@ -185,4 +185,5 @@ def test_broken_plugin_with_its_traceback(site: Any, capsys: pytest.CaptureFixtu
 def test_unknown_name(capsys: pytest.CaptureFixture[str], site: Any) -> None:
     site.add("fake-dev", GOOD)
     assert main(["doctor", "fakdev"]) == 2
-    assert "no backend or plugin 'fakdev'. Did you mean 'fakedev'?" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "no backend, plugin or vendor 'fakdev'. Did you mean 'fakedev'?" in err

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import hashlib
-import importlib
 from importlib import resources
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
+from hal._toml import toml_reader
 from hal.errors import DataError
 
 __all__ = ["Disputed", "DisputedCase", "disputed_digest", "load_disputed", "parse_disputed"]
@@ -56,7 +56,7 @@ def disputed_digest() -> str:
 
 def parse_disputed(text: str) -> Disputed:
     """The list that a TOML text holds. Raises DataError where it is not one."""
-    toml = _toml()
+    toml = toml_reader()
     try:
         entries = tuple(DisputedCase(**entry) for entry in toml.loads(text)["case"])
     except (ValueError, KeyError, TypeError) as error:
@@ -77,11 +77,3 @@ def _text() -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _toml() -> Any:
-    # tomllib came with Python 3.11; before it, hal-core depends on tomli.
-    try:
-        return importlib.import_module("tomllib")
-    except ModuleNotFoundError:
-        return importlib.import_module("tomli")

@@ -19,6 +19,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from hal import Outcome, OutcomeClass
+from hal._toml import toml_reader
 from hal.errors import DataError, did_you_mean
 
 __all__ = ["Expectation", "Expectations", "find_expectations", "parse_expectations"]
@@ -117,7 +118,7 @@ def find_expectations(module: str) -> Path | None:
 
 def parse_expectations(text: str, source: str = "expectations") -> Expectations:
     """The expectations in a TOML text; `source` names it in errors. Raises DataError."""
-    toml = _toml()
+    toml = toml_reader()
     try:
         document: dict[str, Any] = toml.loads(text)
     except ValueError as error:
@@ -202,11 +203,3 @@ def _admits(specifier: SpecifierSet, text: str) -> bool:
             return False
         version = Version(release[1])
     return specifier.contains(version, prereleases=True)
-
-
-def _toml() -> Any:
-    # tomllib came with Python 3.11; before it, hal-core depends on tomli.
-    try:
-        return importlib.import_module("tomllib")
-    except ModuleNotFoundError:
-        return importlib.import_module("tomli")

@@ -12,10 +12,12 @@ import typer
 
 from hal.cli import _diagnosis
 from hal.cli._output import console, stderr_console, table, write_json
+from hal.cli._vendor import VendorReport, overview, report_of
 from hal.cli.completion import complete_backend
 from hal.device import backend_of
 from hal.errors import UsageError, did_you_mean
 from hal.plugins import BackendStatus, PluginStatus, Registry, load_plugins
+from hal.vendors import Vendor, find_vendor, vendors
 
 __all__ = ["doctor"]
 
@@ -24,7 +26,8 @@ def doctor(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A backend, a device id, a plugin or its distribution; without it, everything.",
+            help="A backend, a device id, a plugin, its distribution or a vendor; without it, "
+            "everything.",
             autocompletion=complete_backend,
         ),
     ] = None,
@@ -35,11 +38,24 @@ def doctor(
 ) -> None:
     """Show what is installed, find what clashes, and say how to mend it.
 
-    With NAME, look at one backend, which then has to be ready. Exits with 1 if there is a problem.
+    With NAME, look at one backend, which then has to be ready, or at what a vendor's devices need
+    and what of it is missing here. Exits with 1 if there is a problem.
 
-    Example: hal doctor ort
+    Examples:
+
+      hal doctor
+
+      hal doctor ort
+
+      hal doctor ascend
     """
     with load_plugins() as registry:
+        vendor = _vendor_named(registry, name)
+        if vendor is not None:
+            with stderr_console().status("asking the backends for their devices"):
+                report = report_of(registry, vendor, timeout)
+            _finish_vendor(report, as_json=as_json)
+            return
         plugins, backends = _chosen(registry, name)
         with stderr_console().status("asking the backends for their devices"):
             statuses = list(registry.probe(backends, timeout=timeout).values())
@@ -58,6 +74,33 @@ def doctor(
         raise typer.Exit(1)
 
 
+def _vendor_named(registry: Registry, name: str | None) -> Vendor | None:
+    """The vendor of that name, if no backend or plugin has it."""
+    if name is None or backend_of(name) in registry.backends:
+        return None
+    if any(name in (p.name, p.distribution, p.module) for p in registry.plugins):
+        return None
+    return find_vendor(name)
+
+
+def _finish_vendor(report: VendorReport, *, as_json: bool) -> None:
+    problems = report.problems
+    if as_json:
+        write_json(
+            "hal.doctor/1",
+            {
+                "ok": not problems,
+                "vendor": report.document(),
+                "problems": [dataclasses.asdict(p) for p in problems],
+            },
+        )
+    else:
+        report.print(console())
+        _print_problems(problems)
+    if problems:
+        raise typer.Exit(1)
+
+
 def _chosen(registry: Registry, name: str | None) -> tuple[list[PluginStatus], list[str]]:
     """The plugins and the names of the backends that `name` is about."""
     if name is None:
@@ -69,10 +112,11 @@ def _chosen(registry: Registry, name: str | None) -> tuple[list[PluginStatus], l
     if not plugins:
         known = {
             *registry.backends,
+            *(v.name for v in vendors()),
             *(n for p in registry.plugins for n in (p.name, p.distribution)),
         }
         raise UsageError(
-            f"there is no backend or plugin {name!r}.{did_you_mean(name, known)}"
+            f"there is no backend, plugin or vendor {name!r}.{did_you_mean(name, known)}"
             f" Known: {', '.join(sorted(known)) or 'none'}.",
             next_step="hal plugins",
         )
@@ -100,6 +144,10 @@ def _document(
                 "devices": [d.id for d in s.devices],
             }
             for s in statuses
+        ],
+        "vendors": [
+            dict(zip(("name", "title", "missing", "verified"), row, strict=True))
+            for row in overview()
         ],
         "problems": [dataclasses.asdict(p) for p in problems],
     }
@@ -138,6 +186,14 @@ def _print(
         tracebacks = [*(p.traceback for p in plugins), *(s.traceback for s in statuses)]
         for text in filter(None, tracebacks):
             out.print(text.rstrip())
+    else:
+        columns = ("vendor", "hardware", "missing here", "verified")
+        out.print(table(columns, overview(), title="vendors (hal doctor VENDOR says what to do)"))
+    _print_problems(problems)
+
+
+def _print_problems(problems: Sequence[_diagnosis.Problem]) -> None:
+    out = console()
     for problem in problems:
         out.print(f"problem: {problem.message}", style="red")
         if problem.next_step:

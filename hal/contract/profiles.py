@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
 import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import TYPE_CHECKING, Any, get_args
 
+from hal._toml import toml_reader
 from hal.contract.model import DEFAULT_DOMAIN, Cell
 from hal.device import DeviceKind
 from hal.errors import DataError, UsageError, did_you_mean
@@ -111,7 +111,7 @@ def profile_for_kind(kind: DeviceKind) -> Profile:
 
 def parse_profile(name: str, text: str) -> Profile:
     """The profile that a TOML text describes. Raises DataError where it is not one."""
-    toml = _toml()
+    toml = toml_reader()
     try:
         document = toml.loads(text)
     except ValueError as error:
@@ -157,11 +157,3 @@ def _elements(type_: str) -> Iterator[str]:
 
 def _folder() -> Traversable:
     return resources.files("hal.contract").joinpath("profiles")
-
-
-def _toml() -> Any:
-    # tomllib came with Python 3.11; before it, hal-core depends on tomli.
-    try:
-        return importlib.import_module("tomllib")
-    except ModuleNotFoundError:
-        return importlib.import_module("tomli")
