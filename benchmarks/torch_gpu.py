@@ -21,9 +21,10 @@ from typing import Any
 
 import hal_torch
 import torch
+from hal_conformance.models.architectures import ARCHITECTURES
 from torch.utils._pytree import tree_structure, tree_unflatten
 from torch.utils.flop_counter import FlopCounterMode
-from torch_models import ARCHITECTURES, load
+from torch_models import load
 
 import hal
 from hal.timing import time_blocks

@@ -1,4 +1,4 @@
-"""The architectures of the torch benchmarks, small configurations of transformers' own classes (the
+"""The architectures of the zoo, small configurations of transformers' own classes (the
 LSTM is torch.nn's) with random weights, and their export to ONNX. See requirements-models.txt.
 """
 
