@@ -16,10 +16,15 @@ __all__ = ["Model"]
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A serialized ONNX `ModelProto`. `folder` is where external data lies, if there is any."""
+    """A serialized ONNX `ModelProto`. `folder` is where external data lies, if there is any.
+
+    `external` names the files there, by whoever has read these very bytes whole
+    (`ModelGraph.external`); None when nobody has.
+    """
 
     data: bytes
     folder: Path | None = None
+    external: tuple[str, ...] | None = None
 
     @classmethod
     def from_path(cls, path: Path | str) -> Model:

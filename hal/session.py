@@ -12,12 +12,16 @@ from typing import Any
 from hal.arrays import check_feeds
 from hal.backend import Option
 from hal.errors import ExecutionError, HalError, UsageError
-from hal.graph import Signature, ValueInfo, read_model, read_signature
+from hal.graph import Signature, ValueInfo
 from hal.model import Model
 from hal.placement import Placement
 from hal.plugins import load_plugins
 from hal.routing import Bound, Candidate, Engine, open_engine
+from hal.routing._devices import find
+from hal.routing._environment import Environment
 from hal.routing._first import first_candidate
+from hal.routing._identity import identify
+from hal.store import Store
 
 __all__ = ["Session", "load"]
 
@@ -38,17 +42,19 @@ def load(
     Raises ModelError for what is no valid model, UsageError for a device or an option that does
     not exist, and the BackendError of a device that cannot be used or does not take the model.
     """
-    made = Model.of(model)
-    read_model(made)  # untrusted: checked whole before an engine sees it
-    signature = read_signature(made)
-    with load_plugins() as registry:
+    with Store() as store:
+        known = identify(model, store)
         if device == "auto":
-            candidate = first_candidate(registry, made)
+            registry = load_plugins()
         else:
-            found = registry.find_device(device)
-            candidate = Candidate(found, dict(options or {}))
-        engine = open_engine(registry, candidate, made, signature, hosted=isolate)
-    return Session(made, signature, engine)
+            registry, found = find(store, Environment(), device)
+        with registry:
+            if device == "auto":
+                candidate = first_candidate(registry, known.model)
+            else:
+                candidate = Candidate(found, dict(options or {}))
+            engine = open_engine(registry, candidate, known.model, known.signature, hosted=isolate)
+    return Session(known.model, known.signature, engine)
 
 
 class Session:

@@ -30,7 +30,7 @@ from hal_conformance.runner import Progress, Run, run_cases
 from hal_conformance.scoring import Profile, build_report
 from hal_conformance.suite_plugin import PluginSuite
 
-__all__ = ["Plan", "choose_cases", "choose_devices", "measure", "options_of"]
+__all__ = ["Plan", "choose_cases", "choose_devices", "measure"]
 
 ProgressFactory = Callable[[Device, int], AbstractContextManager[Progress]]
 
@@ -126,7 +126,7 @@ def _measure(
 ) -> Iterator[DeviceReport]:
     for device in devices:
         spec = registry.backends[device.backend].spec
-        options = options_of(spec, plan)
+        options = _options(spec, plan)
         journal = Journal(device, plan.suite.version, options, resume=plan.resume)
         with progress(device, len(plan.cases)) as tell:
             run = run_cases(
@@ -197,9 +197,7 @@ def _report(
     )
 
 
-def options_of(spec: BackendSpec, plan: Plan) -> dict[str, Option]:
-    """What a backend's compiler is given: its conformance options, and the plan's over them.
-    Raises UsageError for options of a suite that compiles no model."""
+def _options(spec: BackendSpec, plan: Plan) -> dict[str, Option]:
     # A suite that runs its own cases compiles no model, so there is nothing for options to change.
     own = isinstance(plan.suite, PluginSuite)
     if own and plan.options:

@@ -6,6 +6,7 @@ bytes are, the answer is a checked graph or one ModelError.
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 
 from hal.errors import ModelError
@@ -40,6 +41,7 @@ __all__ = [
     "SparseTensor",
     "TypeInfo",
     "ValueInfo",
+    "check_external",
     "read_function",
     "read_model",
     "read_signature",
@@ -53,10 +55,24 @@ def read_model(model: Model) -> ModelGraph:
     Raises ModelError, with one line on what is wrong, for anything that is not a valid model.
     """
     try:
-        return checked(Decoder(ExternalData(model.folder)).model(memoryview(model.data)))
+        external = ExternalData(model.folder)
+        graph = checked(Decoder(external).model(memoryview(model.data)))
+        return dataclasses.replace(graph, external=external.files)
     except (RecursionError, MemoryError, OverflowError, ValueError, struct.error) as error:
         # A net below the checks above it: no malformed file may end as another exception.
         raise ModelError(f"malformed model: {type(error).__name__}: {error}") from None
+
+
+def check_external(model: Model) -> None:
+    """Raise ModelError unless the model's external data is readable and inside its folder: for a
+    backend whose runtime would follow any path. Quick for a model that tells its files."""
+    if model.external is None:
+        if model.folder is not None:
+            read_model(model)
+        return
+    external = ExternalData(model.folder)
+    for location in model.external:
+        external.check(location)
 
 
 def read_function(data: bytes) -> Function:

@@ -20,6 +20,15 @@ class ExternalData:
         self._folder = folder
         self._maps: dict[str, memoryview] = {}
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that have been read, as the model names them."""
+        return tuple(sorted(self._maps))
+
+    def check(self, location: str) -> None:
+        """Raise as `read` does for a file that lies outside the folder or cannot be read."""
+        self._file(f"external data {location!r}", location)
+
     def read(
         self, name: str, element_type: ElementType, count: int, entries: dict[str, str]
     ) -> memoryview:

@@ -126,6 +126,8 @@ class ModelGraph:
     functions: Mapping[tuple[str, str, str], Function]
     """By (domain, name, overload)."""
     producer: str = ""
+    external: tuple[str, ...] = ()
+    """The files beside the model that hold tensors of it, as it names them."""
 
 
 AttributeValue = Union[

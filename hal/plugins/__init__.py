@@ -3,7 +3,7 @@ state of each."""
 
 from __future__ import annotations
 
-from hal.plugins._load import load_plugins
+from hal.plugins._load import load_backend, load_plugins
 from hal.plugins._registry import Registry
 from hal.plugins._status import (
     BackendStatus,
@@ -20,5 +20,6 @@ __all__ = [
     "RegisteredSuite",
     "Registry",
     "State",
+    "load_backend",
     "load_plugins",
 ]

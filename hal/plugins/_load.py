@@ -24,7 +24,7 @@ from hal.plugins._registry import Registry
 from hal.plugins._status import PluginStatus, RegisteredBackend, RegisteredSuite, State
 from hal.suite import SuiteSpec
 
-__all__ = ["load_plugins"]
+__all__ = ["load_backend", "load_plugins"]
 
 _BACKEND_NAME = re.compile(r"[a-z][\w-]*")
 _FILE_NAME = re.compile(r"\w[\w.-]*")
@@ -71,6 +71,20 @@ def load_plugins() -> Registry:
             )
         plugins.append(status)
     return Registry(tuple(plugins), backends, suites)
+
+
+def load_backend(backend: str, *, module: str, distribution: str, version: str) -> Registry:
+    """A registry of one backend, of the plugin that is known to provide it: for who has no time to
+    import the others. Raises BrokenError when the plugin fails or provides it no more."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    status, backends, _ = _load(
+        manager, PluginStatus(module, module, distribution, version, State.READY)
+    )
+    found = {b.name: b for b in backends if b.name == backend}
+    if not found:
+        raise BrokenError(f"{module} provides no backend {backend!r} any more", next_step=_DOCS)
+    return Registry((status,), found)
 
 
 def _distribution(entry_point: importlib.metadata.EntryPoint) -> str:
@@ -230,8 +244,6 @@ def _wrong(spec: BackendSpec) -> str:
         return f"backend name {spec.name!r} is not a lower-case letter and then word characters"
     if not callable(spec.factory):
         return f"the factory of backend {spec.name!r} cannot be called"
-    if spec.repro is not None and not callable(spec.repro):
-        return f"repro of backend {spec.name!r} cannot be called"
     for field in ("requires", "abilities"):
         value = getattr(spec, field)
         if isinstance(value, str) or not isinstance(value, (tuple, list, set, frozenset)):

@@ -14,7 +14,7 @@ from hal.errors import (
     UsageError,
     did_you_mean,
 )
-from hal.graph import read_model
+from hal.graph import check_external
 from hal.model import Model
 from hal_onnxruntime._options import provider_options, session_options
 from hal_onnxruntime._plugins import own_providers
@@ -61,8 +61,7 @@ class OrtBackend:
         provider would leave nodes to the CPU.
         """
         row, index = _row(device)
-        if model.folder is not None:
-            read_model(model)  # refuses external data outside the folder, which 1.23 would read
+        check_external(model)  # of external data outside the folder 1.23 would read all
         made = session_options(options, model, refuse_fallback=row is not CPU)
         given = provider_options(options)
         if given and row is CPU:
