@@ -190,6 +190,10 @@ class BackendSpec:
     `environment` is for an SDK that cannot share an environment with others: once the user has
     created it the backend is served from there, by host processes alone.
     `reference` says how the backend serves as a reference run of others; None: it does not.
+    `repro` is for those who reproduce a result without HAL: for a device, the Python source of a
+    function `run(model, inputs)` that needs NumPy and the runtime alone, its imports before it.
+    `model` is the path of an ONNX file, `inputs` a dict of NumPy arrays by graph input, and it
+    returns the graph's outputs in their order. None: HAL and the plugin are needed.
     """
 
     name: str
@@ -201,3 +205,4 @@ class BackendSpec:
     conformance_options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
     environment: EnvironmentSpec | None = None
     reference: ReferenceUse | None = None
+    repro: Callable[[Device], str] | None = None

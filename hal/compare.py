@@ -14,7 +14,7 @@ from hal._minifloat import widen_bits
 from hal.tensor import MapValue, OptionalValue, SequenceValue, Tensor, Value
 from hal.types import ElementType
 
-__all__ = ["compare", "relative_l2"]
+__all__ = ["Difference", "compare", "differences", "relative_l2"]
 
 _Array = np.ndarray[Any, Any]
 
@@ -46,6 +46,42 @@ def compare(expected: Value, got: Value, *, rtol: float, atol: float) -> str:
     if isinstance(expected, MapValue) and isinstance(got, MapValue):
         return _compare_maps(expected, got, rtol, atol)
     return f"expected {type(expected).__name__}, got {type(got).__name__}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """An element that differs: `place` is its index, after the sequence's item if it is in one,
+    e.g. "[0, 3]" or "item 2 [1]"; `error` is |got - expected|, NaN for strings."""
+
+    place: str
+    expected: Any
+    got: Any
+    error: float
+
+
+def differences(
+    expected: Value, got: Value, *, rtol: float, atol: float, limit: int = 10
+) -> list[Difference]:
+    """The first `limit` elements that `compare` finds differing, in their order. None where types,
+    shapes, lengths or keys differ: then no element has a counterpart."""
+    found: list[Difference] = []
+    several = not isinstance(expected, Tensor)
+    for item, (a, b) in enumerate(_tensor_pairs(expected, got)):
+        if a is None or b is None or a.element_type is not b.element_type or a.shape != b.shape:
+            continue
+        prefix = f"item {item} " if several else ""
+        if a.element_type is ElementType.STRING:
+            x, y = a.bits().reshape(-1), b.bits().reshape(-1)
+            error, differing = np.full(a.size, math.nan), x != y
+        else:
+            x, y = _numbers(a), _numbers(b)
+            with np.errstate(all="ignore"):
+                close, error, _ = _close(x, y, rtol, atol)
+            differing = ~close
+        for i in np.flatnonzero(differing)[: limit - len(found)]:
+            place = prefix + _position(int(i), a.shape)
+            found.append(Difference(place, x[i], y[i], float(error[i])))
+    return found
 
 
 def relative_l2(expected: Value, got: Value) -> float:
@@ -214,6 +250,18 @@ def _difference(x: _Array, y: _Array) -> tuple[_Array, _Array]:
     return np.abs(y - x), np.abs(x)
 
 
+def _close(x: _Array, y: _Array, rtol: float, atol: float) -> tuple[_Array, _Array, _Array]:
+    """Whether elements agree, |y - x| and |x|."""
+    error, size = _difference(x, y)
+    close = error <= atol + rtol * size
+    if x.dtype.kind == "b":
+        close = x == y
+    elif not close.all() or size.max(initial=0.0) == np.inf:
+        # An infinite element has no tolerance: its infinite limit would admit any number.
+        close = (close & (size < np.inf) & (error < np.inf)) | _same(x, y)
+    return close, error, size
+
+
 def _same(x: _Array, y: _Array) -> _Array:
     """Whether two elements are the same: NaN as NaN, infinity as infinity."""
     same: _Array = (x == y) | ((x != x) & (y != y))
@@ -239,13 +287,7 @@ class _Tally:
 
     def add(self, start: int, x: _Array, y: _Array, rtol: float, atol: float) -> None:
         with np.errstate(all="ignore"):
-            error, size = _difference(x, y)
-            close = error <= atol + rtol * size
-            if x.dtype.kind == "b":
-                close = x == y
-            elif not close.all() or size.max(initial=0.0) == np.inf:
-                # An infinite element has no tolerance: its infinite limit would admit any number.
-                close = (close & (size < np.inf) & (error < np.inf)) | _same(x, y)
+            close, error, size = _close(x, y, rtol, atol)
             differing = ~close
             if not differing.any():
                 return

@@ -8,9 +8,9 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from hal.errors import OutputError
+from hal.errors import OutputError, UsageError
 
-__all__ = ["check_writable", "write_text"]
+__all__ = ["check_writable", "make_folder", "write_text"]
 
 
 def check_writable(path: Path) -> None:
@@ -29,6 +29,20 @@ def check_writable(path: Path) -> None:
             temporary.open("xb").close()
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, or take an empty one. Raises UsageError if there is something in it,
+    OutputError if it cannot be made or written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise UsageError(f"{path} is not empty", next_step="name a folder that is new or empty")
+        probe = path / ".hal-probe"
+        probe.open("xb").close()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -15,6 +15,7 @@ from hal.cli.completion import complete_device, complete_profile
 from hal.errors import OutputError, UsageError
 from hal.plugins import load_plugins
 from hal_conformance.case import SUITES
+from hal_conformance.cli_show import inspect, refuse_report_options
 from hal_conformance.report import DeviceReport, Limits, Report, Selection
 from hal_conformance.report_files import ReportFiles
 from hal_conformance.scoring import Gate
@@ -92,6 +93,20 @@ def conformance(
             help="Write an expectations file that lists every failure of this run.",
         ),
     ] = None,
+    show: Annotated[
+        bool,
+        typer.Option(
+            "--show",
+            help="Print the chosen cases whole: model, inputs, expected, got, tolerance, seed.",
+        ),
+    ] = False,
+    repro: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write a folder for each chosen case, with a script that reproduces the result.",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what an interrupted run found; run the rest.")
     ] = False,
@@ -121,12 +136,22 @@ def conformance(
       hal conformance -d ort:cpu --profile vision --fail-under cells=90
 
       hal conformance -d torch:cpu --suite torch
+
+      hal conformance -d ort:cpu --suite contract -k Gather-13/string-rows --show --repro DIR
     """
     gates = [Gate.parse(text) for text in fail_under or ()]
     files = ReportFiles(json_file, junit_file, html_file, markdown_file, expectations_file)
     files.check()
     patterns = pattern or []
     terminal = Terminal(console(), stderr_console())
+    if show or repro is not None:
+        refuse_report_options(
+            junit=junit_file,
+            html=html_file,
+            markdown=markdown_file,
+            write_expectations=expectations_file,
+            fail_under=fail_under,
+        )
     reports: list[DeviceReport] = []
     with load_plugins() as registry:
         plan = Plan.make(
@@ -141,6 +166,9 @@ def conformance(
             devices, not_ready = choose_devices(registry, device or (), plan.suite, slow=everything)
         for status in not_ready:
             terminal.note(f"{status.name} is {status.state.value}: {status.reason}")
+        if show or repro is not None:
+            inspect(registry, devices, plan, terminal, show=show, repro=repro, json_file=json_file)
+            return
         for report in measure(registry, devices, plan, terminal.progress):
             reports.append(report)
     failure: OutputError | None = None

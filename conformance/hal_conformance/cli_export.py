@@ -12,8 +12,9 @@ from rich.text import Text
 from hal.cli._output import console, stderr_console, write_json
 from hal.cli.completion import complete_profile
 from hal.plugins import load_plugins
+from hal_conformance._files import make_folder
 from hal_conformance.case import SUITES
-from hal_conformance.manifest import MANIFEST, Selected, check_exportable, export_cases, new_folder
+from hal_conformance.manifest import MANIFEST, Selected, check_exportable, export_cases
 from hal_conformance.session import choose_cases
 
 __all__ = ["export"]
@@ -60,7 +61,7 @@ def export(
     with load_plugins() as registry:
         source, cases = choose_cases(registry, suite, profile, selected.patterns)
     check_exportable(source, cases)
-    new_folder(folder)
+    make_folder(folder)
     err = stderr_console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:

@@ -25,7 +25,6 @@ __all__ = [
     "case_folder",
     "check_exportable",
     "export_cases",
-    "new_folder",
 ]
 
 SCHEMA = "hal.cases/1"
@@ -52,20 +51,6 @@ def check_exportable(suite: Suite, cases: Iterable[CaseFacts]) -> None:
             f"the suite {suite.name} runs its cases itself: there is no model to export",
             next_step="hal-conformance export DIR --suite contract",
         )
-
-
-def new_folder(path: Path) -> None:
-    """Make a folder, or take an empty one. Raises UsageError if there is something in it,
-    OutputError if it cannot be made or written."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
-            raise UsageError(f"{path} is not empty", next_step="name a folder that is new or empty")
-        probe = path / ".hal-probe"
-        probe.open("xb").close()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def export_cases(

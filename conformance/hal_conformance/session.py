@@ -30,7 +30,7 @@ from hal_conformance.runner import Progress, Run, run_cases
 from hal_conformance.scoring import Profile, build_report
 from hal_conformance.suite_plugin import PluginSuite
 
-__all__ = ["Plan", "choose_cases", "choose_devices", "measure"]
+__all__ = ["Plan", "choose_cases", "choose_devices", "measure", "options_of"]
 
 ProgressFactory = Callable[[Device, int], AbstractContextManager[Progress]]
 
@@ -126,7 +126,7 @@ def _measure(
 ) -> Iterator[DeviceReport]:
     for device in devices:
         spec = registry.backends[device.backend].spec
-        options = _options(spec, plan)
+        options = options_of(spec, plan)
         journal = Journal(device, plan.suite.version, options, resume=plan.resume)
         with progress(device, len(plan.cases)) as tell:
             run = run_cases(
@@ -197,7 +197,9 @@ def _report(
     )
 
 
-def _options(spec: BackendSpec, plan: Plan) -> dict[str, Option]:
+def options_of(spec: BackendSpec, plan: Plan) -> dict[str, Option]:
+    """What a backend's compiler is given: its conformance options, and the plan's over them.
+    Raises UsageError for options of a suite that compiles no model."""
     # A suite that runs its own cases compiles no model, so there is nothing for options to change.
     own = isinstance(plan.suite, PluginSuite)
     if own and plan.options:

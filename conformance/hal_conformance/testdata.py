@@ -15,13 +15,21 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from hal import ElementType, MapValue, OptionalValue, SequenceValue, Tensor, Value
+from hal import ElementType, MapValue, Model, OptionalValue, SequenceValue, Tensor, Value
 from hal.errors import DataError
-from hal_conformance.case import Case
+from hal_conformance.case import Case, DataSet
 from hal_conformance.contract.protos import tensor_proto
 from hal_conformance.model_facts import type_string
 
-__all__ = ["MODEL", "data_set_folder", "proto_of", "read_values", "value_from", "write_case"]
+__all__ = [
+    "MODEL",
+    "data_set_folder",
+    "proto_of",
+    "read_case",
+    "read_values",
+    "value_from",
+    "write_case",
+]
 
 MODEL = "model.onnx"
 
@@ -50,14 +58,36 @@ def write_case(case: Case, folder: Path) -> None:
                     path.write_bytes(proto.SerializeToString(deterministic=True))
 
 
-def read_values(folder: Path, infos: Iterable[onnx.ValueInfoProto]) -> Mapping[str, Value]:
-    """The outputs in `output_0.pb` ... of a folder, by name; those without a file are left out.
+def read_case(folder: Path) -> tuple[Model, tuple[DataSet, ...]]:
+    """The model and the data sets of a case's folder. Raises DataError, naming the file."""
+    try:
+        model = Model((folder / MODEL).read_bytes())
+    except OSError as error:
+        raise DataError(f"{folder / MODEL}: {error.strerror or error}") from None
+    try:
+        graph = onnx.ModelProto.FromString(model.data).graph
+    except Exception as error:  # noqa: BLE001 (protobuf's DecodeError is not onnx's to import)
+        raise DataError(f"{folder / MODEL}: no ONNX model: {error}") from None
+    count = len(list(folder.glob(data_set_folder(0)[:-1] + "*")))
+    places = [folder / data_set_folder(number) for number in range(count)]
+    return model, tuple(
+        DataSet(
+            read_values(place, graph.input, "input"), read_values(place, graph.output, "output")
+        )
+        for place in places
+    )
+
+
+def read_values(
+    folder: Path, infos: Iterable[onnx.ValueInfoProto], stem: str = "output"
+) -> Mapping[str, Value]:
+    """The values in `<stem>_0.pb` ... of a folder, by name; those without a file are left out.
 
     Raises DataError, naming the file, for one that is no value of the output's kind.
     """
     values = {}
     for position, info in enumerate(infos):
-        path = folder / f"output_{position}.pb"
+        path = folder / f"{stem}_{position}.pb"
         try:
             data = path.read_bytes()
         except FileNotFoundError:

@@ -10,6 +10,9 @@ COMMANDS = {
     "cache": Command("hal.cli.cache:app", "Show what HAL keeps on disk, and clear it."),
     "devices": Command("hal.cli.devices:devices", "List devices, and why a backend has none."),
     "doctor": Command("hal.cli.doctor:doctor", "Find what is wrong here, and say how to mend it."),
+    "env": Command(
+        "hal.cli.env:app", "Build and remove environments for SDKs that need their own."
+    ),
     "ops": Command("hal.cli.ops:ops", "Show the contract: operators, versions, types, profiles."),
     "plugins": Command("hal.cli.plugins:plugins", "List the installed plugins and their states."),
 }

@@ -29,6 +29,7 @@ __all__ = [
     "is_current",
     "lock_file",
     "read_record",
+    "unregister",
 ]
 
 SCHEMA = "hal.environment/1"
@@ -72,6 +73,11 @@ def read_record(name: str) -> Record | None:
         return Record(**document)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def unregister(folder: Path) -> None:
+    """From now on the environment in `folder` is none."""
+    (folder / _RECORD).unlink(missing_ok=True)
 
 
 def interpreter(folder: Path) -> Path:

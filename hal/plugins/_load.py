@@ -244,6 +244,8 @@ def _wrong(spec: BackendSpec) -> str:
         return f"backend name {spec.name!r} is not a lower-case letter and then word characters"
     if not callable(spec.factory):
         return f"the factory of backend {spec.name!r} cannot be called"
+    if spec.repro is not None and not callable(spec.repro):
+        return f"repro of backend {spec.name!r} cannot be called"
     for field in ("requires", "abilities"):
         value = getattr(spec, field)
         if isinstance(value, str) or not isinstance(value, (tuple, list, set, frozenset)):

@@ -17,6 +17,7 @@ from hal.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from hal.backend import Backend
+    from hal.device import Device
 
 __all__ = ["HAL_SEAM", "hal_backends"]
 
@@ -42,6 +43,24 @@ def _open() -> Backend:
     return OrtBackend()
 
 
+def _repro(device: Device) -> str:
+    from hal_onnxruntime._providers import of_name
+
+    _, name, index = (*device.id.rpartition("/")[2].split(":"), "")[:3]
+    row = of_name(name, ())
+    provider = row.provider if row else "CPUExecutionProvider"
+    options = dict(row.options) if row else {}
+    if row and row.index_option and index:
+        options[row.index_option] = index
+    return f"""import onnxruntime
+
+
+def run(model, inputs):
+    providers = [({provider!r}, {options})]
+    return onnxruntime.InferenceSession(model, providers=providers).run(None, inputs)
+"""
+
+
 @hookimpl
 def hal_backends() -> list[BackendSpec]:
     """The backend `ort`. It requires no one distribution: a dozen wheels bring `onnxruntime`."""
@@ -56,5 +75,6 @@ def hal_backends() -> list[BackendSpec]:
             ),
             conformance_options={"intra_op_threads": 1},
             reference=ReferenceUse("ort:cpu", rank=10),
+            repro=_repro,
         )
     ]

@@ -15,6 +15,7 @@ from hal.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from hal.backend import Backend
+    from hal.device import Device
 
 __all__ = ["HAL_SEAM", "hal_backends"]
 
@@ -35,6 +36,20 @@ def _open() -> Backend:
     return OpenVinoBackend()
 
 
+def _repro(device: Device) -> str:
+    _, name, index = (*device.id.rpartition("/")[2].split(":"), "")[:3]
+    target = name.upper() + (f".{index}" if index else "")
+    return f"""import openvino
+
+
+def run(model, inputs):
+    hints = {{"INFERENCE_PRECISION_HINT": "f32"}}
+    compiled = openvino.Core().compile_model(model, {target!r}, hints)
+    ports = [name for port in compiled.inputs for name in port.names]
+    return list(compiled({{k: v for k, v in inputs.items() if k in ports}}).values())
+"""
+
+
 @hookimpl
 def hal_backends() -> list[BackendSpec]:
     """The backend `openvino`."""
@@ -50,5 +65,6 @@ def hal_backends() -> list[BackendSpec]:
             ),
             conformance_options={"threads": 1},
             reference=ReferenceUse("openvino:cpu", {"precision": "float32"}, rank=20),
+            repro=_repro,
         )
     ]

@@ -13,6 +13,7 @@ from hal.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from hal.backend import Backend
+    from hal.device import Device
 
 __all__ = ["HAL_SEAM", "hal_backends"]
 
@@ -23,6 +24,15 @@ def _make() -> Backend:
     from hal_reference._backend import ReferenceBackend
 
     return ReferenceBackend()
+
+
+def _repro(device: Device) -> str:
+    return """from onnx.reference import ReferenceEvaluator
+
+
+def run(model, inputs):
+    return ReferenceEvaluator(model).run(None, inputs)
+"""
 
 
 @hookimpl
@@ -37,5 +47,6 @@ def hal_backends() -> list[BackendSpec]:
             install="pip install onnx",
             abilities=frozenset({Ability.PLACEMENT, Ability.CLOSE}),
             reference=ReferenceUse("reference:cpu", rank=30),  # last: minutes for a convolution
+            repro=_repro,
         )
     ]
