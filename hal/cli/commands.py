@@ -14,5 +14,6 @@ COMMANDS = {
         "hal.cli.env:app", "Build and remove environments for SDKs that need their own."
     ),
     "ops": Command("hal.cli.ops:ops", "Show the contract: operators, versions, types, profiles."),
+    "plugin": Command("hal.cli.plugin:app", "Start a backend plugin of your own."),
     "plugins": Command("hal.cli.plugins:plugins", "List the installed plugins and their states."),
 }
