@@ -18,6 +18,9 @@ COMMANDS = {
     "export": Command(
         "hal_conformance.cli_export:export", "Write a suite's cases in ONNX's test-data layout."
     ),
+    "import": Command(
+        "hal_conformance.cli_import:import_results", "Score what a runner elsewhere brought back."
+    ),
     "selftest": Command(
         "hal_conformance.cli_selftest:selftest_command",
         "Count which suite notices kernels made wrong on purpose.",

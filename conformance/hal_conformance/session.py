@@ -30,7 +30,15 @@ from hal_conformance.runner import Progress, Run, run_cases
 from hal_conformance.scoring import Profile, build_report
 from hal_conformance.suite_plugin import PluginSuite
 
-__all__ = ["Plan", "choose_cases", "choose_devices", "measure", "options_of"]
+__all__ = [
+    "Plan",
+    "choose_cases",
+    "choose_devices",
+    "contract_of",
+    "headline_of",
+    "measure",
+    "options_of",
+]
 
 ProgressFactory = Callable[[Device, int], AbstractContextManager[Progress]]
 
@@ -178,7 +186,7 @@ def _report(
         notes.append(f"a host was started anew {run.restarts} times")
     if of_plugin and of_plugin.left_out:
         notes.append(f"{len(of_plugin.left_out)} operators are left out by name")
-    table, cells = _contract(suite)
+    table, cells = contract_of(suite)
     return build_report(
         device,
         plan.cases,
@@ -190,7 +198,7 @@ def _report(
         environment=Environment.here(_distributions(registered.distribution)),
         limits=plan.limits,
         selection=plan.selection,
-        profile=_headline(device, plan),
+        profile=headline_of(device, suite, plan.selection.profile),
         groups=of_plugin.groups if of_plugin else None,
         problems=[v.message for v in judgement.violations],
         notes=notes,
@@ -211,7 +219,7 @@ def _environment(suite: Suite) -> dict[str, Mapping[str, str]]:
     return {"env": suite.env} if isinstance(suite, PluginSuite) and suite.env else {}
 
 
-def _contract(suite: Suite) -> tuple[ContractInfo, int]:
+def contract_of(suite: Suite) -> tuple[ContractInfo, int]:
     """What a suite is measured against, and how many cells that has. A plugin's suite is its own
     contract: each of its cases is a cell."""
     if isinstance(suite, PluginSuite):
@@ -220,15 +228,18 @@ def _contract(suite: Suite) -> tuple[ContractInfo, int]:
     return ContractInfo(table.version, table.onnx_version), len(table.cells())
 
 
-def _headline(device: Device, plan: Plan) -> Profile | None:
-    if isinstance(plan.suite, PluginSuite):
-        first = next(iter(plan.suite.groups.items()), None)
+def headline_of(device: Device, suite: Suite, profile_name: str) -> Profile | None:
+    """The cases of the headline: those of the profile asked for, else of the one that the kind of
+    device claims."""
+    if isinstance(suite, PluginSuite):
+        first = next(iter(suite.groups.items()), None)
         return first and Profile(*first)
-    profile = load_profile(plan.selection.profile) if plan.selection.profile else None
+    profile = load_profile(profile_name) if profile_name else None
     profile = profile or profile_for_kind(device.kind)
     operators = _profile_operators(profile.name)
-    cases = frozenset(c.id for c in plan.suite if operators.issuperset(c.operators))
-    return Profile(profile.name, cases)
+    return Profile(
+        profile.name, frozenset(c.id for c in suite if operators.issuperset(c.operators))
+    )
 
 
 def _profile_operators(name: str) -> frozenset[str]:
