@@ -49,8 +49,17 @@ def test_one_operator(capsys: pytest.CaptureFixture[str]) -> None:
 def test_profiles(capsys: pytest.CaptureFixture[str]) -> None:
     rows = _json(capsys, "--profiles")["profiles"]
     assert {r["name"]: r["cells"] for r in rows}["full"] == 2949
-    assert main(["ops", "--profile", "microsoft"]) == 0
-    assert "no schema" in capsys.readouterr().out
+
+
+def test_contributed_operators_only_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not [r for r in _json(capsys)["operators"] if r["domain"] == "com.microsoft"]
+    for asked in (["--profile", "microsoft"], ["--domain", "com.microsoft"]):
+        rows = _json(capsys, *asked)["operators"]
+        assert {r["domain"] for r in rows} == {"com.microsoft"} and len(rows) > 100
+    assert main(["ops", "com.microsoft::FastGelu"]) == 0
+    assert "profiles: microsoft" in capsys.readouterr().out
+    assert main(["ops", "--domain", "com.microsoft", "Fused*"]) == 0
+    assert "onnxruntime 1." in capsys.readouterr().out
 
 
 def test_device(capsys: pytest.CaptureFixture[str]) -> None:

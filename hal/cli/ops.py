@@ -12,6 +12,7 @@ import typer
 
 from hal.cli._output import console, stderr_console, table, write_json
 from hal.contract import (
+    CONTRIBUTED_DOMAIN,
     STABLE_DOMAINS,
     UNBOUNDED,
     Contract,
@@ -98,13 +99,17 @@ def _select(
     *,
     versions: bool,
 ) -> list[Operator]:
-    if domain and domain not in table_of.domains:
-        known = ", ".join(table_of.domains)
+    domains = (*table_of.domains, CONTRIBUTED_DOMAIN)
+    if domain and domain not in domains:
         raise UsageError(
-            f"the contract has no domain {domain!r}.{did_you_mean(domain, table_of.domains)}"
-            f" It has {known}."
+            f"the contract has no domain {domain!r}.{did_you_mean(domain, domains)}"
+            f" It has {', '.join(domains)}."
         )
     every = table_of.all_versions if versions else table_of.operators
+    # Of onnxruntime, not of the standard: only when asked for.
+    named = (domain, *patterns, *(profile.operators if profile else ()))
+    if any(name.lower().startswith(CONTRIBUTED_DOMAIN) for name in named):
+        every += table_of.contributed.operators
     found = [
         op
         for op in every
@@ -125,8 +130,6 @@ def _select(
         raise UsageError(
             f"no operator matches {pattern!r}.{did_you_mean(pattern, names)}", next_step="hal ops"
         )
-    if not found and profile is not None and not profile.domains and not patterns and not domain:
-        return []
     if not found:
         raise UsageError("no operator fits all of these filters.", next_step="hal ops --profiles")
     return found
@@ -149,7 +152,6 @@ def _cells(operator: Operator, profile: Profile | None) -> int:
 def _show_list(
     table_of: Contract, found: Sequence[Operator], profile: Profile | None, *, as_json: bool
 ) -> None:
-    unknown = _without_schema(table_of, profile)
     cells = [c for op in found for c in op.cells if profile is None or profile.admits(c)]
     tensors, containers = count(cells)
     if as_json:
@@ -167,7 +169,7 @@ def _show_list(
             }
             for op in found
         ]
-        _json(table_of, operators=rows, cells=len(cells), without_schema=unknown)
+        _json(table_of, operators=rows, cells=len(cells))
         return
     out = console()
     if found:
@@ -186,18 +188,19 @@ def _show_list(
     what = "versions" if len({op.key for op in found}) != len(found) else "operators"
     out.print(
         f"{len(found)} {what}, {len(cells)} cells: {tensors} over tensors, "
-        f"{containers} over sequences, optionals and maps (onnx {table_of.onnx_version})"
+        f"{containers} over sequences, optionals and maps ({_sources(table_of, found)})"
     )
-    if unknown:
-        out.print(f"{len(unknown)} operators that the standard has no schema for, without cells:")
-        out.print("  " + ", ".join(unknown))
 
 
-def _without_schema(table_of: Contract, profile: Profile | None) -> list[str]:
-    if profile is None:
-        return []
-    known = {op.key for op in table_of.operators}
-    return [key for key in profile.operators if key not in known]
+def _sources(table_of: Contract, found: Sequence[Operator]) -> str:
+    """The releases that the operators were read from."""
+    contributed = sum(op.domain == CONTRIBUTED_DOMAIN for op in found)
+    releases = []
+    if contributed < len(found) or not found:
+        releases.append(f"onnx {table_of.onnx_version}")
+    if contributed:
+        releases.append(f"onnxruntime {table_of.contributed.onnx_version}")
+    return ", ".join(releases)
 
 
 def _show_one(table_of: Contract, operator: Operator, *, as_json: bool) -> None:

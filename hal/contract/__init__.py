@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from hal.contract._contract import Contract, contract, count
 from hal.contract.model import (
+    CONTRIBUTED_DOMAIN,
     DEFAULT_DOMAIN,
     STABLE_DOMAINS,
     UNBOUNDED,
@@ -21,6 +22,7 @@ from hal.contract.model import (
 from hal.contract.profiles import Profile, ProfileGroup, profile_for_kind, profile_names
 
 __all__ = [
+    "CONTRIBUTED_DOMAIN",
     "DEFAULT_DOMAIN",
     "STABLE_DOMAINS",
     "UNBOUNDED",

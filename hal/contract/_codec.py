@@ -24,13 +24,27 @@ from hal.contract.model import (
     TypeConstraint,
 )
 
-__all__ = ["CONTRACT_VERSION", "ONNX_VERSION", "Row", "Table", "decode", "dump", "encode", "load"]
+__all__ = [
+    "CONTRACT_VERSION",
+    "CONTRIBUTED_VERSION",
+    "ONNX_VERSION",
+    "Row",
+    "Table",
+    "decode",
+    "dump",
+    "encode",
+    "load",
+]
 
 CONTRACT_VERSION = "1"
 ONNX_VERSION = "1.23.2"
 """The onnx release that the contract is made from; requirements.txt pins the same."""
 
 FILE_NAME = f"onnx-{ONNX_VERSION}.json.gz"
+CONTRIBUTED_VERSION = "1.31.1"
+"""The onnxruntime release that com.microsoft is read from; requirements.txt pins the same."""
+
+CONTRIBUTED_FILE_NAME = f"onnxruntime-{CONTRIBUTED_VERSION}.json.gz"
 _FORMAT = 1
 _OPTIONS: tuple[ParameterOption, ...] = get_args(ParameterOption)
 _DETERMINISM: tuple[Determinism, ...] = get_args(Determinism)
@@ -100,14 +114,14 @@ def dump(document: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def load(document: bytes | None = None) -> Table:
-    """Read the file that comes with HAL, or the JSON given."""
+def load(document: bytes | None = None, *, name: str = FILE_NAME) -> Table:
+    """Read the file of that name that comes with HAL, or the JSON given."""
     if document is None:
-        packed = resources.files("hal.contract").joinpath(FILE_NAME).read_bytes()
+        packed = resources.files("hal.contract").joinpath(name).read_bytes()
         document = gzip.decompress(packed)
     content = json.loads(document)
     if content["format"] != _FORMAT:
-        raise ValueError(f"{FILE_NAME}: format {content['format']}, this HAL reads {_FORMAT}")
+        raise ValueError(f"{name}: format {content['format']}, this HAL reads {_FORMAT}")
     names = content["types"]
     type_sets = [tuple(names[i] for i in types) for types in content["type_sets"]]
     return Table(content["onnx"], content["irs"], type_sets, content["operators"])

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from hal.contract import _codec
 from hal.contract.model import (
+    CONTRIBUTED_DOMAIN,
     STABLE_DOMAINS,
     Cell,
     Operator,
@@ -24,6 +25,7 @@ class Contract:
     """Every operator and version of the pinned onnx release. Use `contract()` to get it.
 
     Operators are decoded when they are first asked for; the same version is always the same object.
+    What is looked up by name (an operator, a node's cells, a profile) may also be of `contributed`.
     """
 
     version = _codec.CONTRACT_VERSION
@@ -41,6 +43,12 @@ class Contract:
     def onnx_version(self) -> str:
         """The onnx release that the contract is made from, e.g. "1.23.2"."""
         return self._table.onnx_version
+
+    @property
+    def contributed(self) -> Contract:
+        """The operators that onnxruntime defines itself, in com.microsoft; they are none of
+        `operators`, `all_versions`, `domains` and the cells counted by default."""
+        return _contributed()
 
     @functools.cached_property
     def domains(self) -> tuple[str, ...]:
@@ -62,6 +70,8 @@ class Contract:
         """The operator version that a model importing `opset` of `domain` means: the newest that is
         not newer. It may be `deprecated`. None for an operator the contract does not know, or one
         that did not exist yet."""
+        if domain == CONTRIBUTED_DOMAIN and self is not _contributed():
+            return _contributed().resolve(domain, op_type, opset)
         since, rows = self._versions.get((canonical_domain(domain), op_type), ((), ()))
         position = bisect.bisect_right(since, opset) - 1
         return None if position < 0 else self._operator(rows[position])
@@ -70,6 +80,8 @@ class Contract:
         """The newest version of the operator named `key` ("Softmax", "ai.onnx.ml::Scaler"), even if
         deprecated. Raises UsageError with a suggestion if there is none."""
         domain, _, name = key.rpartition("::")
+        if domain == CONTRIBUTED_DOMAIN and self is not _contributed():
+            return _contributed().latest(key)
         found = self._versions.get((canonical_domain(domain), name))
         if found is None:
             known = [operator_key(d, n) for d, n in self._versions]
@@ -82,6 +94,8 @@ class Contract:
     def versions_of(self, key: str) -> tuple[Operator, ...]:
         """Every version of the operator named `key`, oldest first. Raises like `latest`."""
         newest = self.latest(key)
+        if newest.domain == CONTRIBUTED_DOMAIN and self is not _contributed():
+            return _contributed().versions_of(key)
         return tuple(self._operator(i) for i in self._versions[newest.domain, newest.name][1])
 
     def ir_version(self, opsets: Mapping[str, int]) -> int:
@@ -145,7 +159,10 @@ class Contract:
         """The operators of a profile that have a schema here, at their latest version."""
         if isinstance(profile, str):
             profile = self.profile(profile)
-        return tuple(op for op in self.operators if profile.has_operator(op.key, op.domain))
+        every = self.operators
+        if any(key.startswith(f"{CONTRIBUTED_DOMAIN}::") for key in profile.operators):
+            every += _contributed().operators
+        return tuple(op for op in every if profile.has_operator(op.key, op.domain))
 
     def cells_of(
         self,
@@ -178,6 +195,11 @@ class Contract:
 def contract() -> Contract:
     """The contract, read from its data file at the first call."""
     return Contract(_codec.load())
+
+
+@functools.lru_cache(maxsize=1)
+def _contributed() -> Contract:
+    return Contract(_codec.load(name=_codec.CONTRIBUTED_FILE_NAME))
 
 
 def count(cells: Iterable[Cell]) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from hal.contract.model import (
 )
 from hal.errors import DataError, HalError
 
-__all__ = ["build", "main"]
+__all__ = ["build", "main", "plain_default"]
 
 
 def build() -> bytes:
@@ -116,11 +116,15 @@ def _parameter(parameter: Any, types: Mapping[str, tuple[str, ...]]) -> Paramete
 
 def _attribute(attribute: Any) -> Attribute:
     return Attribute(
-        attribute.name, attribute.type.name, attribute.required, _default(attribute.default_value)
+        attribute.name,
+        attribute.type.name,
+        attribute.required,
+        plain_default(attribute.default_value),
     )
 
 
-def _default(value: Any) -> AttributeDefault:
+def plain_default(value: Any) -> AttributeDefault:
+    """The default that an AttributeProto states, as the contract holds it; None if none."""
     from onnx import AttributeProto, helper
 
     if value.type == AttributeProto.UNDEFINED:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Literal, Union
 
 __all__ = [
+    "CONTRIBUTED_DOMAIN",
     "DEFAULT_DOMAIN",
     "STABLE_DOMAINS",
     "UNBOUNDED",
@@ -25,6 +26,10 @@ __all__ = [
 DEFAULT_DOMAIN = "ai.onnx"
 STABLE_DOMAINS = (DEFAULT_DOMAIN, "ai.onnx.ml")
 """The domains whose cells the contract counts; preview domains come on top."""
+
+CONTRIBUTED_DOMAIN = "com.microsoft"
+"""The domain of onnxruntime's own operators, which the standard does not know. Its cells are
+counted apart, under the profile `microsoft`."""
 
 UNBOUNDED = 2**31 - 1
 """What `max_inputs` and `max_outputs` say of a variadic operator, as ONNX's schemas do."""

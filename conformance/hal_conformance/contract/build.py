@@ -14,15 +14,18 @@ from hal_conformance.contract.draft import Ask, Draft, generators_of
 from hal_conformance.contract.draw import seed_of
 from hal_conformance.contract.oracles import Verdict, expected_of
 from hal_conformance.contract.protos import Dim, model_of, symbolic
+from hal_conformance.contract.quantized.build import quantised_cases
 from hal_conformance.model_facts import model_facts
 
 __all__ = ["build", "contract_cases", "drafts", "load_families"]
 
 
 def contract_cases() -> Iterator[Case]:
-    """Every case of the suite, by operator, constraint and type as the contract has them."""
+    """Every case of the suite: by operator, constraint and type as the contract has them, then the
+    quantised forms."""
     for ask, draft in drafts():
         yield build(ask, draft)
+    yield from quantised_cases()
 
 
 def drafts(*keys: str) -> Iterator[tuple[Ask, Draft]]:

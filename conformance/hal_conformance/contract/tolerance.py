@@ -25,7 +25,17 @@ from hal_conformance.contract.numbers import (
     smallest_subnormal,
 )
 
-__all__ = ["CLASSES", "EXACT", "OpClass", "Tolerance", "accumulated", "composed", "elementary"]
+__all__ = [
+    "CLASSES",
+    "EXACT",
+    "STEPS",
+    "OpClass",
+    "Tolerance",
+    "accumulated",
+    "composed",
+    "elementary",
+    "quantised",
+]
 
 _HALVES = (ElementType.FLOAT16, ElementType.BFLOAT16)
 
@@ -88,6 +98,19 @@ CLASSES: Mapping[str, OpClass] = {
     ),
 }
 
+STEPS: Mapping[int, str] = {
+    0: "the standard's words: the operator moves or chooses values, and its output has its input's "
+    "grid, so the integers are the same",
+    1: "integer accumulations are exact and are requantised once; QuantizeLinear rounds that to "
+    "nearest, and a result near the middle of two steps may become either (B. Jacob et al., "
+    "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only "
+    "Inference, CVPR 2018, 2.2: the multiplier is a fixed-point number)",
+    2: "a function that a device computes on integers, by a table or in steps of its own; two "
+    "steps of 1/256 are what TensorFlow Lite's tests of its integer kernels admit "
+    "(kQuantizedTolerance)",
+}
+"""By how many quantisation steps of the output a quantised form may differ, and why."""
+
 EXACT = Tolerance(0.0, 0.0, CLASSES["exact"].source)
 
 
@@ -125,6 +148,13 @@ def accumulated(
     ulps = op_class.ulp[""] if element not in _HALVES else op_class.half
     atol = gamma * magnitude + unit * rounded + _floor(element, 1.0)
     return Tolerance(steps * ulps * epsilon(element), atol, op_class.source)
+
+
+def quantised(steps: int, scale: float) -> Tolerance:
+    """For an output that was dequantised: `steps` of its largest scale, and two ULP of float32 for
+    the product of integer and scale."""
+    near = 1e-3 if steps else 0.0
+    return Tolerance(2 * epsilon(ElementType.FLOAT), (steps + near) * scale, STEPS[steps])
 
 
 def _by_ulp(op_class: OpClass, element: ElementType, operator: str, absolute: float) -> Tolerance:

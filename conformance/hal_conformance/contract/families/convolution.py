@@ -18,7 +18,7 @@ from hal_conformance.contract.families._window import (
 from hal_conformance.contract.numbers import Array, bounds, widen
 from hal_conformance.contract.tolerance import accumulated
 
-__all__ = ["CONVS", "Conv", "convolved"]
+__all__ = ["CONVS", "TRANSPOSED", "Conv", "convolved", "spread"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +97,7 @@ def conv(ask: Ask) -> Iterator[Draft]:
         )
 
 
-_TRANSPOSED: dict[str, Conv] = {
+TRANSPOSED: dict[str, Conv] = {
     "plain": Conv((2, 3, 3, 4), (3, 2, 3, 2), Window((3, 2), (1, 1), (1, 1), (0,) * 4)),
     "strides": Conv((1, 2, 3, 3), (2, 3, 2, 3), Window((2, 3), (2, 3), (1, 1), (0,) * 4), 1, True),
     "pads": Conv((1, 2, 4, 4), (2, 2, 3, 3), Window((3, 3), (2, 2), (1, 1), (1, 0, 0, 1))),
@@ -110,7 +110,7 @@ _TRANSPOSED: dict[str, Conv] = {
 }
 
 
-def _spread(x: Array, w: Array, row: Conv) -> Array:
+def spread(x: Array, w: Array, row: Conv) -> Array:
     spatial, window = x.shape[2:], row.window
     rank = len(spatial)
     extra = row.output_padding or (0,) * rank
@@ -144,14 +144,14 @@ def _spread(x: Array, w: Array, row: Conv) -> Array:
 @generates("ConvTranspose")
 def conv_transpose(ask: Ask) -> Iterator[Draft]:
     """Strides, asymmetric pads, dilations, output padding, groups, one and two dimensions."""
-    for slug, row in _TRANSPOSED.items():
+    for slug, row in TRANSPOSED.items():
         if not ask.full and slug not in ("strides", "pads", "groups"):
             continue
         draw = ask.draw(slug)
         x = draw.tensor(ask.element, row.shape, -2, 2)
         w = draw.tensor(ask.element, row.weights, -2, 2)
         a, b = widen(x), widen(w)
-        result, magnitude = _spread(a, b, row), _spread(np.abs(a), np.abs(b), row)
+        result, magnitude = spread(a, b, row), spread(np.abs(a), np.abs(b), row)
         inputs = [x, w]
         if row.bias:
             bias = draw.tensor(ask.element, (row.weights[1] * row.group,), -2, 2)

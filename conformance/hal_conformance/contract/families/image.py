@@ -13,6 +13,8 @@ from hal_conformance.contract.families.movement import int64s
 from hal_conformance.contract.numbers import Array, is_complex, is_float, narrow, widen
 from hal_conformance.contract.tolerance import composed
 
+__all__ = ["interpolation_weights"]
+
 
 @generates("Col2Im")
 def col_to_im(ask: Ask) -> Iterator[Draft]:
@@ -106,7 +108,8 @@ def _interpolated(ask: Ask) -> Iterator[Draft]:
                 slug = f"{mode}-{transform.replace('_', '-')}-{target[0]}x{target[1]}"
                 x = ask.draw(slug).tensor(ask.element, (1, 1, 3, 4), -3, 3)
                 weights = [
-                    _weights(mode, transform, n, m) for n, m in zip((3, 4), target, strict=True)
+                    interpolation_weights(mode, transform, n, m)
+                    for n, m in zip((3, 4), target, strict=True)
                 ]
                 expected = weights[0] @ widen(x) @ weights[1].T
                 yield ask.draft(
@@ -126,7 +129,7 @@ def _position_tolerance(element: ElementType) -> Any:
     return composed(coarse, magnitude=8.0)
 
 
-def _weights(mode: str, transform: str, length: int, size: int) -> Array:
+def interpolation_weights(mode: str, transform: str, length: int, size: int) -> Array:
     """How much of each of `length` elements each of `size` results takes."""
     scale = size / length
     result = np.zeros((size, length))

@@ -18,7 +18,9 @@ from hal_conformance.contract.families.convolution import Conv, convolved
 from hal_conformance.contract.numbers import Array, narrow, widen
 from hal_conformance.contract.tolerance import EXACT, accumulated, composed
 
-_POOLS: dict[str, tuple[Shape, Window]] = {
+__all__ = ["POOLS", "max_pooled", "pooled"]
+
+POOLS: dict[str, tuple[Shape, Window]] = {
     "plain": ((2, 3, 6, 7), Window((2, 3), (1, 1), (1, 1), (0, 0, 0, 0))),
     "strides": ((1, 2, 7, 8), Window((3, 2), (2, 3), (1, 1), (0, 0, 0, 0))),
     "pads": ((1, 2, 5, 6), Window((3, 3), (2, 2), (1, 1), (1, 0, 2, 1))),
@@ -30,7 +32,7 @@ _POOLS: dict[str, tuple[Shape, Window]] = {
 
 
 def _pools(ask: Ask) -> Iterator[tuple[str, Shape, Window]]:
-    for slug, (shape, window) in _POOLS.items():
+    for slug, (shape, window) in POOLS.items():
         if ask.full or slug in ("pads", "dilations", "strides"):
             yield slug, shape, window
 
@@ -51,7 +53,7 @@ def sum_pool(ask: Ask) -> Iterator[Draft]:
             yield ask.draft(
                 name,
                 [x],
-                [_pooled(ask.name, widen(x), window, extra)],
+                [pooled(ask.name, widen(x), window, extra)],
                 attributes={**window_attributes(window), **extra},
                 tolerance=composed(ask.element, magnitude=3.0),
                 oracle="none" if faulty else "widened",
@@ -59,7 +61,7 @@ def sum_pool(ask: Ask) -> Iterator[Draft]:
             )
 
 
-def _pooled(name: str, x: Array, window: Window, extra: Mapping[str, int]) -> Array:
+def pooled(name: str, x: Array, window: Window, extra: Mapping[str, int]) -> Array:
     spatial = x.shape[2:]
     result = np.zeros((*x.shape[:2], *window.extents(spatial)))
     for at in np.ndindex(*result.shape[2:]):
@@ -67,11 +69,11 @@ def _pooled(name: str, x: Array, window: Window, extra: Mapping[str, int]) -> Ar
         values = np.stack([x[everywhere(p)] for p in places], axis=-1)
         if name == "LpPool":
             order = extra.get("p", 2)
-            pooled = (np.abs(values) ** order).sum(axis=-1) ** (1 / order)
+            value = (np.abs(values) ** order).sum(axis=-1) ** (1 / order)
         else:
             whole = window.padded_size(at, spatial)
-            pooled = values.sum(axis=-1) / (whole if extra else len(places))
-        result[everywhere(at)] = pooled
+            value = values.sum(axis=-1) / (whole if extra else len(places))
+        result[everywhere(at)] = value
     return result
 
 
@@ -89,7 +91,7 @@ def max_pool(ask: Ask) -> Iterator[Draft]:
                 low = 0 if ask.element is ElementType.UINT8 else -56
                 distinct = np.array(ask.draw(name).order(x.size)).reshape(shape) + low
                 x = narrow(distinct, ask.element)
-            result, index = _max_pooled(widen(x), window, order)
+            result, index = max_pooled(widen(x), window, order)
             settings = {} if not order else {"storage_order": 1}
             outputs = (ask.type,) if order is None else (ask.type, "tensor(int64)")
             yield ask.draft(
@@ -102,7 +104,7 @@ def max_pool(ask: Ask) -> Iterator[Draft]:
             )
 
 
-def _max_pooled(x: Array, window: Window, order: int | None) -> tuple[Array, Array]:
+def max_pooled(x: Array, window: Window, order: int | None) -> tuple[Array, Array]:
     spatial = x.shape[2:]
     extents = (*x.shape[:2], *window.extents(spatial))
     result, index = np.zeros(extents, x.dtype), np.zeros(extents, np.int64)
@@ -173,9 +175,9 @@ def auto_pad(ask: Ask) -> Iterator[Draft]:
             result = convolved(widen(x), widen(inputs[1]), row)
             tolerance = accumulated(ask.element, terms=13, magnitude=48.0)
         elif ask.name == "MaxPool":
-            result, tolerance = _max_pooled(widen(x), window, None)[0], EXACT
+            result, tolerance = max_pooled(widen(x), window, None)[0], EXACT
         else:
-            result = _pooled(ask.name, widen(x), window, {})
+            result = pooled(ask.name, widen(x), window, {})
         faulty = ask.name == "MaxPool" and mode == "SAME_LOWER"
         yield ask.draft(
             slug,

@@ -1,0 +1,4 @@
+"""Quantised forms: operators between DequantizeLinear and QuantizeLinear, as quantisers write.
+
+See docs/contract-suite.md.
+"""
