@@ -1,4 +1,4 @@
-"""Output files that are whole or not there."""
+"""Output files that are whole or not there, and folders to fill."""
 
 from __future__ import annotations
 

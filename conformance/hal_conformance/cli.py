@@ -16,10 +16,12 @@ from hal.errors import OutputError, UsageError
 from hal.plugins import load_plugins
 from hal_conformance.case import SUITES
 from hal_conformance.cli_show import inspect, refuse_report_options
+from hal_conformance.journal import Journal
 from hal_conformance.report import DeviceReport, Limits, Report, Selection
 from hal_conformance.report_files import ReportFiles
 from hal_conformance.scoring import Gate
 from hal_conformance.session import Plan, choose_devices, measure
+from hal_conformance.submission import check_submission, write_submission
 from hal_conformance.terminal import Terminal
 
 __all__ = ["conformance"]
@@ -107,6 +109,12 @@ def conformance(
             help="Write a folder for each chosen case, with a script that reproduces the result.",
         ),
     ] = None,
+    submission: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Fill a new folder with what `hal verify` checks: report, logs, ..."
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what an interrupted run found; run the rest.")
     ] = False,
@@ -138,6 +146,8 @@ def conformance(
       hal conformance -d torch:cpu --suite torch
 
       hal conformance -d ort:cpu --suite contract -k Gather-13/string-rows --show --repro DIR
+
+      hal conformance -d ort:cpu --suite contract --submission ort-cpu
     """
     gates = [Gate.parse(text) for text in fail_under or ()]
     files = ReportFiles(json_file, junit_file, html_file, markdown_file, expectations_file)
@@ -151,8 +161,12 @@ def conformance(
             markdown=markdown_file,
             write_expectations=expectations_file,
             fail_under=fail_under,
+            submission=submission,
         )
+    if submission is not None:
+        check_submission(submission, patterns)
     reports: list[DeviceReport] = []
+    journals: list[Journal] = []
     with load_plugins() as registry:
         plan = Plan.make(
             registry,
@@ -169,11 +183,13 @@ def conformance(
         if show or repro is not None:
             inspect(registry, devices, plan, terminal, show=show, repro=repro, json_file=json_file)
             return
-        for report in measure(registry, devices, plan, terminal.progress):
+        for report in measure(registry, devices, plan, terminal.progress, journals.append):
             reports.append(report)
     failure: OutputError | None = None
     try:
         files.write([("", Report(tuple(reports)))])
+        if submission is not None and all(r.complete for r in reports):
+            write_submission(submission, Report(tuple(reports)), journals, registry)
     except OutputError as error:
         error.next_step = "make room, then repeat the command with --resume: no case runs again"
         failure = error

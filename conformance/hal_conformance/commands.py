@@ -14,4 +14,5 @@ COMMANDS = {
     "report": Command(
         "hal_conformance.cli_report:report", "Show saved reports: a table, a page, Markdown."
     ),
+    "verify": Command("hal_conformance.cli_verify:verify_command", "Check someone's submission."),
 }

@@ -2,18 +2,22 @@
 
 A run appends to a file of its own, so two runs at once disturb neither. `resume` reads all files of
 the same key; a run that starts anew removes those that no living process writes.
+
+The first line of a file says what is run. Each line has a seal, a digest of it and of the seal
+before: a line that is edited, left out or put in breaks the chain (docs/submissions.md).
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Protocol
 
 import psutil
 
@@ -22,14 +26,47 @@ from hal.device import Device
 from hal.paths import data_dir
 from hal_conformance.report import CaseResult, result_from_json, result_to_json
 
-__all__ = ["Journal"]
+__all__ = ["SCHEMA", "Journal", "Keeper", "Log", "Memory", "read_log", "sealed"]
+
+SCHEMA = "hal.journal/1"
+_SEAL_LENGTH = 32
+
+
+def sealed(data: dict[str, Any], before: str) -> tuple[str, str]:
+    """A line of a journal, and its seal; `before` is the seal of the line before it."""
+    text = json.dumps(data)
+    seal = hashlib.sha256((before + text).encode()).hexdigest()[:_SEAL_LENGTH]
+    return f'{text[:-1]}, "seal": "{seal}"}}', seal
+
+
+class Keeper(Protocol):
+    """Where a run puts its results, and finds those that it need not find again."""
+
+    results: dict[str, CaseResult]
+
+    def add(self, result: CaseResult, digest: str = "") -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Memory:
+    """A keeper for this process alone: nothing is written, and no journal is disturbed."""
+
+    def __init__(self) -> None:
+        self.results: dict[str, CaseResult] = {}
+
+    def add(self, result: CaseResult, digest: str = "") -> None:
+        self.results[result.id] = result
+
+    def close(self) -> None:
+        pass
 
 
 class Journal:
     """Results of one device and suite, at the same versions and compiled with the same options.
 
-    `problem` is empty, or says why results can no longer be written (a full disk): the run goes on,
-    only resuming is lost.
+    `parts` are the files that `results` come from, this run's own last. `problem` is empty, or says
+    why results can no longer be written (a full disk): the run goes on, only resuming is lost.
     """
 
     def __init__(
@@ -40,25 +77,43 @@ class Journal:
         self.folder = data_dir() / "runs" / f"{device.id.replace(':', '-').replace('/', '-')}-{key}"
         self.problem = ""
         self.results: dict[str, CaseResult] = {}
+        self.parts: list[Path] = []
+        self.device, self.suite = device, suite
+        self._seal = ""
         self._file: IO[str] | None = None
+        header = {
+            "schema": SCHEMA,
+            "device": device.id,
+            "versions": dict(device.versions),
+            "suite": suite,
+            "options": dict(options),
+        }
         try:
             if resume:
-                self.results = self._read()
+                header["after"] = self._read()
             else:
                 self._remove_stale()
             self.folder.mkdir(parents=True, exist_ok=True)
-            name = f"{time.time_ns()}-{os.getpid()}.jsonl"
-            self._file = (self.folder / name).open("x", encoding="utf-8")
+            path = self.folder / f"{time.time_ns()}-{os.getpid()}.jsonl"
+            self._file = path.open("x", encoding="utf-8")
         except OSError as error:
             self._give_up(error)
+        else:
+            self.parts.append(path)
+            self._append(header)
 
-    def add(self, result: CaseResult) -> None:
-        """Append one result; it survives the death of this process from here on."""
+    def add(self, result: CaseResult, digest: str = "") -> None:
+        """Append one result; it survives the death of this process from here on. `digest` is that
+        of the case, see `hal_conformance.digests`."""
         self.results[result.id] = result
+        self._append({**result_to_json(result), "digest": digest})
+
+    def _append(self, data: dict[str, Any]) -> None:
         if self._file is None:
             return
+        line, self._seal = sealed(data, self._seal)
         try:
-            self._file.write(json.dumps(result_to_json(result)) + "\n")
+            self._file.write(line + "\n")
             self._file.flush()
         except OSError as error:
             self._give_up(error)
@@ -78,16 +133,20 @@ class Journal:
             with contextlib.suppress(OSError):
                 file.close()  # what is buffered cannot be written either
 
-    def _read(self) -> dict[str, CaseResult]:
-        results: dict[str, CaseResult] = {}
+    def text(self) -> str:
+        """All of `parts`, in the order in which they were begun. Raises OSError."""
+        texts = (p.read_text(encoding="utf-8", errors="replace") for p in self.parts)
+        return "".join(f"{text.rstrip()}\n" for text in texts)
+
+    def _read(self) -> list[str]:
+        """Take up what earlier runs found; gives the seals of their last lines."""
+        seals = []
         for path in sorted(self.folder.glob("*.jsonl")):
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    result = result_from_json(json.loads(line))
-                except (ValueError, KeyError, TypeError):
-                    continue  # the last line of a run that was killed while it wrote
-                results[result.id] = result
-        return results
+            log = read_log(path.read_text(encoding="utf-8", errors="replace"))
+            self.results.update(log.results)
+            self.parts.append(path)
+            seals.append(log.seal)
+        return [seal for seal in seals if seal]
 
     def _remove_stale(self) -> None:
         for path in self.folder.glob("*.jsonl"):
@@ -98,3 +157,54 @@ class Journal:
 def _pid(path: Path) -> int:
     text = path.stem.rpartition("-")[2]
     return int(text) if text.isdigit() else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Log:
+    """The lines of one or several journals, in the order in which they were written.
+
+    `headers` are the first lines, `digests` those of the cases, `seal` that of the last line.
+    `broken` is "", or says where the chain of seals does not hold.
+    """
+
+    headers: tuple[dict[str, Any], ...]
+    results: Mapping[str, CaseResult]
+    digests: Mapping[str, str]
+    seal: str = ""
+    broken: str = ""
+
+
+def read_log(text: str) -> Log:
+    """The results in a journal's text. Lines that are none are skipped: the last one of a run that
+    was killed while it wrote."""
+    headers: list[dict[str, Any]] = []
+    results: dict[str, CaseResult] = {}
+    digests: dict[str, str] = {}
+    seals: set[str] = set()
+    seal = broken = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            data = json.loads(line)
+            said = data.pop("seal", "")
+            header = data.get("schema") == SCHEMA
+            result = None if header else result_from_json(data)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if header:
+            headers.append(data)
+        elif not headers:
+            broken = broken or f"line {number} stands before any header"
+        if said != sealed(data, "" if header else seal)[1]:
+            broken = broken or f"line {number} and its seal do not belong together"
+        seal = str(said)
+        seals.add(seal)
+        if result is not None:
+            results[result.id] = result
+            digests[result.id] = str(data.get("digest", ""))
+    if any(not seals.issuperset(_texts(header.get("after"))) for header in headers):
+        broken = broken or "the end of an earlier part is missing"
+    return Log(tuple(headers), results, digests, seal, broken)
+
+
+def _texts(value: object) -> set[str]:
+    return {str(item) for item in value} if isinstance(value, list) else set()

@@ -14,7 +14,8 @@ from hal import Device, Outcome
 from hal.backend import BackendSpec, Option
 from hal.host import Host
 from hal_conformance.case import Case, HostedCase, Suite
-from hal_conformance.journal import Journal
+from hal_conformance.digests import case_digest
+from hal_conformance.journal import Keeper
 from hal_conformance.judge import NEEDS_CONFIRMATION, run_case, run_hosted_case
 from hal_conformance.report import CaseResult, Limits
 
@@ -49,7 +50,7 @@ def run_cases(
     spec: BackendSpec,
     new_host: HostFactory,
     limits: Limits,
-    journal: Journal,
+    journal: Keeper,
     *,
     options: Mapping[str, Option] | None = None,
     progress: Progress = lambda result: None,
@@ -73,13 +74,14 @@ class _Runner:
         spec: BackendSpec,
         new_host: HostFactory,
         limits: Limits,
-        journal: Journal,
+        journal: Keeper,
         options: Mapping[str, Option],
         progress: Progress,
     ) -> None:
         self.suite, self.case_ids, self.device, self.spec = suite, case_ids, device, spec
         self.new_host, self.limits, self.journal = new_host, limits, journal
         self.options, self.progress = options, progress
+        self.digests: dict[str, str] = {}
         self.restarts = 0
         self.doubtful: list[CaseResult] = []
         self.lock = threading.Lock()
@@ -154,10 +156,11 @@ class _Runner:
     def _run_case(self, case: Case | HostedCase, host: Host) -> CaseResult:
         if isinstance(case, HostedCase):
             return run_hosted_case(case, self.device, host)
+        self.digests[case.id] = case_digest(case)
         return run_case(case, self.device, self.spec, host, self.options)
 
     def _keep(self, result: CaseResult) -> None:
-        self.journal.add(result)
+        self.journal.add(result, self.digests.get(result.id, ""))
         self.progress(result)
 
     def _not_run(self, case_id: str) -> CaseResult:

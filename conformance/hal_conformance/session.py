@@ -32,10 +32,12 @@ from hal_conformance.suite_plugin import PluginSuite
 
 __all__ = [
     "Plan",
+    "all_ids",
     "choose_cases",
     "choose_devices",
     "contract_of",
     "headline_of",
+    "host_environment",
     "measure",
     "options_of",
 ]
@@ -116,13 +118,14 @@ def measure(
     devices: Sequence[Device],
     plan: Plan,
     progress: ProgressFactory = lambda device, total: nullcontext(lambda result: None),
+    on_journal: Callable[[Journal], None] = lambda journal: None,
 ) -> Iterator[DeviceReport]:
     """Run the plan on one device after the other. A device that Ctrl-C interrupts gives an
-    incomplete report and is the last. Raises DataError, before anything runs, for an
-    expectations file that cannot be read."""
+    incomplete report and is the last. `on_journal` is called with the journal of each. Raises
+    DataError, before anything runs, for an expectations file that cannot be read."""
     modules = {d.backend: registry.backends[d.backend].module for d in devices}
     known = {name: Expectations.of_plugin(module) for name, module in modules.items()}
-    return _measure(registry, devices, plan, progress, known)
+    return _measure(registry, devices, plan, progress, on_journal, known)
 
 
 def _measure(
@@ -130,12 +133,14 @@ def _measure(
     devices: Sequence[Device],
     plan: Plan,
     progress: ProgressFactory,
+    on_journal: Callable[[Journal], None],
     known: Mapping[str, Expectations | None],
 ) -> Iterator[DeviceReport]:
     for device in devices:
         spec = registry.backends[device.backend].spec
         options = options_of(spec, plan)
         journal = Journal(device, plan.suite.version, options, resume=plan.resume)
+        on_journal(journal)
         with progress(device, len(plan.cases)) as tell:
             run = run_cases(
                 plan.suite,
@@ -147,7 +152,7 @@ def _measure(
                     device.backend,
                     timeout=plan.limits.timeout,
                     memory=plan.limits.memory,
-                    **_environment(plan.suite),
+                    **host_environment(plan.suite),
                 ),
                 plan.limits,
                 journal,
@@ -177,7 +182,7 @@ def _report(
         expectations,
         run.results,
         device,
-        suite_cases=[*(c.id for c in suite), *(of_plugin.others if of_plugin else ())],
+        suite_cases=all_ids(suite),
         suites=registry.suites,
     )
     if run.resumed:
@@ -215,8 +220,14 @@ def options_of(spec: BackendSpec, plan: Plan) -> dict[str, Option]:
     return {} if own else {**spec.conformance_options, **plan.options}
 
 
-def _environment(suite: Suite) -> dict[str, Mapping[str, str]]:
+def host_environment(suite: Suite) -> dict[str, Mapping[str, str]]:
+    """What a host for the cases of this suite is started with beside its limits."""
     return {"env": suite.env} if isinstance(suite, PluginSuite) and suite.env else {}
+
+
+def all_ids(suite: Suite) -> list[str]:
+    """Every id that an expectation may name: those of a wider suite of the same plugin too."""
+    return [*(c.id for c in suite), *(suite.others if isinstance(suite, PluginSuite) else ())]
 
 
 def contract_of(suite: Suite) -> tuple[ContractInfo, int]:
