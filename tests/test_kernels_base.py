@@ -233,6 +233,34 @@ def test_specialized_sees_constants_and_defaults():
         backend(table).compile(CPU, refused, {})
 
 
+def test_constants_are_made_when_a_kernel_looks():
+    table = KernelTable()
+    made: list[tuple[int, ...]] = []
+
+    class Counting(NumpyArrays):
+        def from_tensor(self, tensor: Any) -> Any:
+            made.append(tensor.shape)
+            return super().from_tensor(tensor)
+
+    @table.specialized("Gemm", 13)
+    def gemm(info: NodeInfo) -> Any:
+        assert len(info.constants) == 3 and not made
+        assert info.constants[0] is None and not made
+        (bias,) = info.constants[2:]
+        assert made == [(3,)] and bias is info.constants[-1]
+        with pytest.raises(IndexError):
+            info.constants[3]
+        assert [c is None for c in info.constants] == [True, False, False]
+        return lambda x, w, c: x @ w + c
+
+    constants = {"w": np.eye(3, dtype=np.float32), "c": np.ones(3, np.float32)}
+    model = make([node("Gemm", ["x", "w", "c"], "y")], [("x", F, [1, 3])], constants=constants)
+    kernels = KernelBackend([CPU], table, Counting())
+    found = kernels.compile(CPU, model, {}).run({"x": hal.Tensor.from_numpy(X)})
+    assert found["y"].numpy().tolist() == (X + 1).tolist()
+    assert made[0] == (3,) and (3, 3) in made
+
+
 @pytest.mark.parametrize(
     ("inputs", "want"),
     [(["x"], [1, -2, 3]), (["x", "lo"], [1, -1, 3]), (["x", "", "hi"], [1, -2, 2])],

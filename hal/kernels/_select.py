@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 from hal.contract import Operator
 from hal.errors import ExecutionError, HalError, UnsupportedError
-from hal.kernels._program import Step, Value
+from hal.kernels._program import Constants, Step, Value
 from hal.kernels._table import KernelTable, NodeInfo, Row
 
 if TYPE_CHECKING:
@@ -183,6 +183,29 @@ def _attributes_refused(row: Row, operator: Operator | None, given: Mapping[str,
     return ""
 
 
+class _KnownInputs(Sequence[Any]):
+    """The constant inputs of a node in the form that a row wants, None for the others. Each array
+    is made when it is asked for: most kernels look at none, and weights are large."""
+
+    def __init__(self, constants: Constants, row: Row, inputs: Sequence[Value | None]) -> None:
+        self._constants = constants
+        self._host = set(range(len(inputs))) if row.host_only else row.host
+        self._inputs = inputs
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        position = range(len(self))[index]
+        value = self._inputs[position]
+        if value is None or not value.constant:
+            return None
+        get = self._constants.host if position in self._host else self._constants.device
+        return get(value)
+
+
 def _completed(
     lowering: Lowering,
     row: Row,
@@ -191,17 +214,9 @@ def _completed(
     inputs: Sequence[Value | None],
 ) -> NodeInfo:
     """The info that a kernel sees: constants, and attributes over the standard's defaults."""
-    constants: tuple[Any, ...] = ()
+    constants: Sequence[Any] = ()
     if row.specialized or "node" in row.keywords:
-        get = lowering.constants
-        constants = tuple(
-            None
-            if value is None or not value.constant
-            else get.host(value)
-            if row.host_only or index in row.host
-            else get.device(value)
-            for index, value in enumerate(inputs)
-        )
+        constants = _KnownInputs(lowering.constants, row, inputs)
     attributes = dict(info.attributes)
     if operator is not None:
         for formal in operator.attributes:

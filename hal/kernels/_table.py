@@ -36,8 +36,9 @@ class NodeInfo:
     """How many outputs are wanted: the position of the last one that is used."""
     input_shapes: tuple[tuple[Dim, ...] | None, ...]
     """Only shapes that are sure: constants, and graph inputs, which are checked when fed."""
-    constants: tuple[Any, ...]
-    """The constant inputs as arrays (on the host for a `host` input), None for the others."""
+    constants: Sequence[Any]
+    """The constant inputs as arrays (on the host for a `host` input), None for the others. Each is
+    made when it is asked for."""
     attributes: Mapping[str, Any]
     """The node's attributes over the defaults of the standard."""
     arrays: Any = None

@@ -95,13 +95,12 @@ def list_devices() -> tuple[Device, ...]:
 
 
 def _cpu() -> Device:
-    name = platform.processor()
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
     match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    name = match[1].strip() if match else name
+    name = match[1].strip() if match else platform.processor()
     vendor = next((v for v in ("Intel", "AMD", "Apple") if v.lower() in name.lower()), "")
     memory = 0
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -21,6 +24,7 @@ from hal_torch.kernels._window import Window
 __all__ = ["fuse_convolutions"]
 
 Tensor = torch.Tensor
+Array = np.ndarray[Any, np.dtype[Any]]
 Unary = tuple[str, list[float], str]
 _NO_UNARY: Unary = ("none", [], "")
 
@@ -33,7 +37,7 @@ def fuse_convolutions(block: Block, constants: Constants) -> None:
     chains = [
         _Chain(graph, step, info, weight, constants)
         for step in block.steps
-        for info, weight in _candidate(step, constants)
+        for info, weight in _candidate(step)
     ]
     last = {id(chain.steps[-1]): chain for chain in chains}
     gone = {id(step) for chain in chains for step in chain.steps}
@@ -72,7 +76,7 @@ class _Uses:
         return readers[0]
 
 
-def _candidate(step: Step, constants: Constants) -> list[tuple[NodeInfo, Tensor]]:
+def _candidate(step: Step) -> list[tuple[NodeInfo, Value]]:
     """What is known of a step and its weight, if it is a convolution that can be fused."""
     if step.op_type != "Conv" or step.info is None or step.info.domain or step.on_host:
         return []
@@ -80,23 +84,32 @@ def _candidate(step: Step, constants: Constants) -> list[tuple[NodeInfo, Tensor]
     bias = step.args[2] if len(step.args) > 2 else None
     if weight is None or not weight.constant or not (bias is None or bias.constant):
         return []
-    array: Tensor = constants.device(weight)
-    fits = array.ndim == 4 and array.numel() and array.dtype == torch.float32
-    return [(step.info, array)] if fits else []
+    shape = weight.shape
+    known = shape is not None and len(shape) == 4 and 0 not in shape
+    return [(step.info, weight)] if known and weight.type == "tensor(float)" else []
+
+
+def _host(value: Value, constants: Constants) -> Array:
+    """A constant in place: a weight may lie anywhere in a file, and is scaled without a copy."""
+    array: Array = constants.host(value)
+    return array
 
 
 class _Chain:
     """A convolution and the steps that go into its call."""
 
     def __init__(
-        self, uses: _Uses, step: Step, info: NodeInfo, weight: Tensor, constants: Constants
+        self, uses: _Uses, step: Step, info: NodeInfo, weight: Value, constants: Constants
     ) -> None:
         self._constants = constants
         self.steps = [step]
         self.info = info
         self.weight = weight
         bias = step.args[2] if len(step.args) > 2 else None
-        self.bias: Tensor | None = None if bias is None else constants.device(bias)
+        self.channels = int((weight.shape or [0])[0])  # type: ignore[arg-type]  # it is constant
+        self.factor: Array | None = None
+        """What each channel of the weight is multiplied with."""
+        self.bias: Array | None = None if bias is None else _host(bias, constants).astype("f8")
         self.other: Value | None = None
         self.unary = _NO_UNARY
         while self.unary is _NO_UNARY:
@@ -127,10 +140,10 @@ class _Chain:
         if len(step.outputs) > 1 or given.get("training_mode") or not given.get("spatial", 1):
             return False
         known = [v for v in step.args[1:5] if v is not None and v.constant]
-        if len(known) < 4:
+        if len(known) < 4 or {v.type for v in known} != {"tensor(float)"}:
             return False
-        scale, shift, mean, variance = (self._constants.device(v).double() for v in known)
-        factor = scale / torch.sqrt(variance + given["epsilon"])
+        scale, shift, mean, variance = (_host(v, self._constants).astype("f8") for v in known)
+        factor = scale / np.sqrt(variance + given["epsilon"])
         self._scale(factor)
         self._shift(shift - mean * factor)
         return True
@@ -145,24 +158,30 @@ class _Chain:
                 return False
             self.other = other
             return True
-        array = self._constants.device(other)
-        channels = self.weight.shape[0]
-        if array.ndim > 4 or (array.numel() > 1 and array.shape[-3:] != (channels, 1, 1)):
+        array = _host(other, self._constants)
+        if array.ndim > 4 or (array.size > 1 and array.shape[-3:] != (self.channels, 1, 1)):
             return False
-        factor = array.double().reshape(-1).expand(channels)
+        factor = np.broadcast_to(array.astype("f8").reshape(-1), self.channels)
         if step.op_type == "Mul":
             self._scale(factor)
         else:
             self._shift(factor)
         return True
 
-    def _scale(self, factor: Tensor) -> None:
-        self.weight = (self.weight.double() * factor.view(-1, 1, 1, 1)).float()
-        if self.bias is not None:
-            self.bias = (self.bias.double() * factor).float()
+    def _scale(self, factor: Array) -> None:
+        self.factor = factor if self.factor is None else self.factor * factor
+        self.bias = None if self.bias is None else self.bias * factor
 
-    def _shift(self, amount: Tensor) -> None:
-        self.bias = (amount if self.bias is None else self.bias.double() + amount).float()
+    def _shift(self, amount: Array) -> None:
+        self.bias = amount if self.bias is None else self.bias + amount
+
+    def _tensors(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias, rounded once."""
+        bias = None if self.bias is None else torch.from_numpy(self.bias.astype(np.float32))
+        if self.factor is None:
+            return self._constants.device(self.weight), bias
+        factor = self.factor.astype(np.float32).reshape(-1, 1, 1, 1)
+        return torch.from_numpy(_host(self.weight, self._constants) * factor), bias
 
     def fused(self) -> Step:
         """The one step for the chain, in the place of its last."""
@@ -174,9 +193,7 @@ class _Chain:
             label=self.steps[0].label,
             op_type="Conv",
             args=args,
-            function=_convolution(
-                self.info, self.weight, self.bias, self.unary, self.other is not None
-            ),
+            function=_convolution(self.info, *self._tensors(), self.unary, self.other is not None),
             keywords={},
             may_be_tuple=False,
             moved=None,
@@ -196,7 +213,7 @@ def _unary(step: Step, info: NodeInfo, constants: Constants) -> Unary | None:
             if value is not None and not value.constant:
                 return None
             if value is not None:
-                bounds[index] = float(constants.device(value))
+                bounds[index] = float(_host(value, constants))
         return "hardtanh", bounds, ""
     return None
 
@@ -227,18 +244,22 @@ def _convolution(
     kernel = tuple(weight.shape[2:])
     channels = weight.shape[0]
     attribute, scalars, algorithm = unary
-    packed: list[Tensor] = []
+    plain, packed, lock = [weight], list[Tensor](), threading.Lock()
     simple: Callable[..., Tensor] = torch.ops.mkldnn._convolution_pointwise.default
     with_sum: Callable[..., Tensor] = torch.ops.mkldnn._convolution_pointwise.binary
     last = torch.channels_last
 
     def pack(x: Tensor, padding: list[int]) -> Tensor:
-        # By the first input's shape: oneDNN's layout of the weight depends on it.
-        made: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
-            weight, padding, stride, dilation, group, list(x.shape)
-        )
-        packed.append(made)
-        return made
+        # By the first input's shape: oneDNN's layout of the weight depends on it. The plain weight
+        # is let go: there are thousands of megabytes of them.
+        with lock:
+            if not packed:
+                made: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
+                    plain[0], padding, stride, dilation, group, list(x.shape)
+                )
+                packed.append(made)
+                plain.clear()
+            return packed[0]
 
     def place(x: Tensor) -> tuple[Tensor, list[int]]:
         x = x.contiguous(memory_format=last)

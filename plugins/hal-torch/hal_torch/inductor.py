@@ -28,6 +28,10 @@ LIMIT = 16
 """Sets of input shapes that a program is compiled for; further ones run as in eager mode."""
 
 
+_SETTINGS = {"freezing": True, "size_asserts": False, "alignment_asserts": False}
+"""TorchInductor's, for one compilation. Its checks of its own buffers cost microseconds a call."""
+
+
 class CompiledProgram:
     """A program that is compiled for each set of input shapes, when they are first met."""
 
@@ -89,7 +93,7 @@ class CompiledProgram:
             with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
                 warnings.simplefilter("ignore")
                 made: Any = torch._inductor.compile(
-                    graph, [_plain(v) for v in values], options={"freezing": True}
+                    graph, [_plain(v) for v in values], options=dict(_SETTINGS)
                 )
         except Exception as error:  # noqa: BLE001 (no C++ compiler, or a bug of TorchInductor)
             self.reason = f"{type(error).__name__}: {error}".partition("\n")[0]

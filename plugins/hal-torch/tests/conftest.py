@@ -222,3 +222,32 @@ def check_ort(torch_backend: Backend, torch_cpu: Device) -> Callable[..., list[T
         return made
 
     return check
+
+
+@pytest.fixture(scope="session")
+def run_microsoft(torch_backend: Backend, torch_cpu: Device) -> Callable[..., list[Any]]:
+    """run_microsoft(op_type, inputs, attributes=None): the outputs of a node of com.microsoft on
+    torch:cpu as NumPy arrays."""
+
+    def run(op_type: str, inputs: Any, attributes: Any = None) -> list[Any]:
+        given = {f"x{i}": x for i, x in enumerate(inputs) if x is not None}
+        count = 3 if op_type == "GroupQueryAttention" else 1
+        names = [f"x{i}" if x is not None else "" for i, x in enumerate(inputs)]
+        outputs = [f"y{i}" for i in range(count)]
+        node = helper.make_node(
+            op_type, names, outputs, "node", domain="com.microsoft", **(attributes or {})
+        )
+        kind = helper.np_dtype_to_tensor_dtype
+        graph = helper.make_graph(
+            [node],
+            "g",
+            [helper.make_tensor_value_info(n, kind(x.dtype), x.shape) for n, x in given.items()],
+            [helper.make_tensor_value_info(n, kind(inputs[0].dtype), None) for n in outputs],
+        )
+        opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
+        model = Model(helper.make_model(graph, opset_imports=opsets).SerializeToString())
+        executable = torch_backend.compile(torch_cpu, model, {})
+        got = executable.run({n: Tensor.from_numpy(x) for n, x in given.items()})
+        return [got[n].numpy() for n in outputs]
+
+    return run

@@ -529,35 +529,3 @@ def test_refusals_name_the_reason(run_microsoft: Any) -> None:
             [floats(1, 16), whole(np.uint8, 2, 1, 6), floats(2, 1)],
             {"K": 16, "N": 2, "bits": 3, "block_size": 16},
         )
-
-
-@pytest.fixture
-def run_microsoft(torch_backend: Any, torch_cpu: Any) -> Any:
-    """The outputs of a node of com.microsoft as NumPy arrays."""
-    from onnx import helper
-
-    from hal.model import Model
-    from hal.tensor import Tensor
-
-    def run(op_type: str, inputs: Any, attributes: Any = None) -> list[Any]:
-        given = {f"x{i}": x for i, x in enumerate(inputs) if x is not None}
-        count = 3 if op_type == "GroupQueryAttention" else 1
-        names = [f"x{i}" if x is not None else "" for i, x in enumerate(inputs)]
-        outputs = [f"y{i}" for i in range(count)]
-        node = helper.make_node(
-            op_type, names, outputs, "node", domain="com.microsoft", **(attributes or {})
-        )
-        kind = helper.np_dtype_to_tensor_dtype
-        graph = helper.make_graph(
-            [node],
-            "g",
-            [helper.make_tensor_value_info(n, kind(x.dtype), x.shape) for n, x in given.items()],
-            [helper.make_tensor_value_info(n, kind(inputs[0].dtype), None) for n in outputs],
-        )
-        opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
-        model = Model(helper.make_model(graph, opset_imports=opsets).SerializeToString())
-        executable = torch_backend.compile(torch_cpu, model, {})
-        got = executable.run({n: Tensor.from_numpy(x) for n, x in given.items()})
-        return [got[n].numpy() for n in outputs]
-
-    return run

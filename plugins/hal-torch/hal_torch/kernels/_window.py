@@ -127,9 +127,7 @@ def known_rank(node: NodeInfo) -> int | None:
         if node.attributes.get(name):
             return len(node.attributes[name])
     # The data and, for a convolution, the weight.
-    for array, shape in list(zip(node.constants, node.input_shapes, strict=False))[:2]:
-        if isinstance(array, torch.Tensor):
-            return array.dim() - 2
+    for shape in node.input_shapes[:2]:
         if shape is not None:
             return len(shape) - 2
     return None

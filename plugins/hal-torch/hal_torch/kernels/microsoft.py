@@ -10,6 +10,7 @@ from __future__ import annotations
 from hal.kernels import KernelTable
 from hal_torch.kernels import (
     _microsoft_attention,
+    _microsoft_dequantized,
     _microsoft_fused,
     _microsoft_gqa,
     _microsoft_nbits,
@@ -25,6 +26,7 @@ for _part in (
     _microsoft_norm,
     _microsoft_quantized,
     _microsoft_nbits,
+    _microsoft_dequantized,
     _microsoft_attention,
     _microsoft_gqa,
 ):
