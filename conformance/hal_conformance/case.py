@@ -121,6 +121,7 @@ SUITES: Mapping[str, str] = MappingProxyType(
     {
         "onnx": "hal_conformance.suite_onnx:load_onnx_suite",
         "contract": "hal_conformance.contract.suite:load_contract_suite",
+        "models": "hal_conformance.suite_models:load_models_suite",
     }
 )
 """The import string of each suite's loader, a function without arguments, by name."""
