@@ -11,7 +11,7 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, Union, runtime_checkable
 
-from hal.device import Device
+from hal.device import Device, DeviceKind
 from hal.model import Model
 from hal.placement import Placement
 from hal.tensor import Value
@@ -22,6 +22,7 @@ __all__ = [
     "BackendSpec",
     "BindableExecutable",
     "BoundExecutable",
+    "Choice",
     "EnvironmentSpec",
     "Executable",
     "NumpyExecutable",
@@ -179,6 +180,24 @@ class ReferenceUse:
 
 
 @dataclasses.dataclass(frozen=True)
+class Choice:
+    """Compile options that are worth trying when a model is routed.
+
+    `precision` is the type in which a model's float32 is computed: another than "float32" takes
+    part only where the user has given a budget of error. `kinds` are the kinds of device that the
+    choice is for, none meaning all. `speed` is a guess for models like which nothing has been
+    measured yet: how fast it is, beside the fastest engine on such a device (1.0). `seconds` is
+    what compiling takes beyond a moment.
+    """
+
+    options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
+    precision: str = "float32"
+    kinds: tuple[DeviceKind, ...] = ()
+    speed: float = 0.3
+    seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
 class BackendSpec:
     """What a plugin's `hal_backends` hook returns: a backend's name, and how to get it.
 
@@ -190,6 +209,9 @@ class BackendSpec:
     `environment` is for an SDK that cannot share an environment with others: once the user has
     created it the backend is served from there, by host processes alone.
     `reference` says how the backend serves as a reference run of others; None: it does not.
+    `choices` are the options among which routing chooses, the first being the usual ones;
+    `variants` the names of derived models (docs/routing.md) that are worth trying on its devices,
+    each with a guess like `Choice.speed`.
     `repro` is for those who reproduce a result without HAL: for a device, the Python source of a
     function `run(model, inputs)` that needs NumPy and the runtime alone, its imports before it.
     `model` is the path of an ONNX file, `inputs` a dict of NumPy arrays by graph input, and it
@@ -205,4 +227,6 @@ class BackendSpec:
     conformance_options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
     environment: EnvironmentSpec | None = None
     reference: ReferenceUse | None = None
+    choices: tuple[Choice, ...] = (Choice(),)
+    variants: Mapping[str, float] = dataclasses.field(default_factory=dict)
     repro: Callable[[Device], str] | None = None

@@ -15,12 +15,10 @@ from hal.errors import ExecutionError, HalError, UsageError
 from hal.graph import Signature, ValueInfo
 from hal.model import Model
 from hal.placement import Placement
-from hal.plugins import load_plugins
-from hal.routing import Bound, Candidate, Engine, open_engine
-from hal.routing._devices import find
-from hal.routing._environment import Environment
-from hal.routing._first import first_candidate
+from hal.routing import Bound, Engine, Route
 from hal.routing._identity import identify
+from hal.routing._load import open_named, open_routed
+from hal.routing._route import request_of
 from hal.store import Store
 
 __all__ = ["Session", "load"]
@@ -31,30 +29,45 @@ def load(
     device: str = "auto",
     *,
     options: Mapping[str, Option] | None = None,
+    policy: str = "latency",
+    accuracy: float | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    budget: float = 20.0,
+    allow_emulated: bool = False,
     isolate: bool = False,
 ) -> Session:
     """Load a model, to be run as with onnxruntime.
 
     `model` is a path, serialized bytes, an `onnx.ModelProto` or a `hal.Model`; external data is
     found beside a path alone. `device` is an id of `hal devices`, with the `options` of its
-    compiler; for "auto" HAL chooses. With `isolate` the engine runs in a process of its own.
+    compiler; with "auto" HAL measures which is best (`hal.routing.route` says what `policy`,
+    `accuracy`, `inputs`, `budget` and `allow_emulated` mean), and keeps the decision: the next load
+    takes it from the store. With `isolate` the engine runs in a process of its own.
 
     Raises ModelError for what is no valid model, UsageError for a device or an option that does
     not exist, and the BackendError of a device that cannot be used or does not take the model.
     """
     with Store() as store:
         known = identify(model, store)
+        route = None
         if device == "auto":
-            registry = load_plugins()
+            if options:
+                raise UsageError(
+                    "options are of one device's compiler, and no device is named",
+                    next_step="name it: hal.load(model, device=..., options=...)",
+                )
+            request = request_of(
+                known,
+                policy=policy,
+                accuracy=accuracy,
+                inputs=inputs,
+                budget=budget,
+                allow_emulated=allow_emulated,
+            )
+            engine, route = open_routed(store, known, request, hosted=isolate)
         else:
-            registry, found = find(store, Environment(), device)
-        with registry:
-            if device == "auto":
-                candidate = first_candidate(registry, known.model)
-            else:
-                candidate = Candidate(found, dict(options or {}))
-            engine = open_engine(registry, candidate, known.model, known.signature, hosted=isolate)
-    return Session(known.model, known.signature, engine)
+            engine = open_named(store, known, device, options or {}, hosted=isolate)
+    return Session(known.model, known.signature, engine, route)
 
 
 class Session:
@@ -63,7 +76,11 @@ class Session:
     As a context manager it is closed at the end; a closed session cannot be run.
     """
 
-    def __init__(self, model: Model, signature: Signature, engine: Engine) -> None:
+    def __init__(
+        self, model: Model, signature: Signature, engine: Engine, route: Route | None = None
+    ) -> None:
+        self.route = route
+        """The decision that chose the device, None for one that was named."""
         self._model = model
         self._signature = signature
         self._engine = engine
@@ -95,6 +112,12 @@ class Session:
         """
         self._check_open()
         return self._engine.placement()
+
+    def explain(self) -> str:
+        """Why this device: the candidates and what was measured, as a table with a summary."""
+        if self.route is None:
+            return f"{self._engine.candidate.label} was named by the caller"
+        return self.route.text()
 
     def get_inputs(self) -> list[ValueInfo]:
         """As `inputs`; onnxruntime's name for it."""

@@ -27,6 +27,7 @@ from hal.model import Model
 from hal.placement import Placement
 from hal.suite import Verdict
 from hal.tensor import Value
+from hal.timing import CALLS, DISCARDED
 
 __all__ = ["Host", "HostedExecutable"]
 
@@ -349,6 +350,31 @@ class HostedExecutable:
         finally:
             if output and region and not used:
                 output.release(region)
+
+    def time(
+        self,
+        inputs: Mapping[str, Value],
+        *,
+        calls: int = CALLS,
+        discarded: int = DISCARDED,
+        streams: int = 1,
+        timeout: float | None = None,
+    ) -> tuple[list[float], float]:
+        """The seconds of each of `calls` runs within the process, `discarded` of them before it not
+        counted, and the seconds that all took; `streams` threads make as many calls each."""
+        host, process = self._host, self._alive()
+        limit = host.timeout if timeout is None else timeout
+        parts: list[memoryview] = []
+        request: dict[str, Any] = {
+            "executable": self._number,
+            "inputs": codec.pack_values(inputs, parts),
+            "calls": calls,
+            "discarded": discarded,
+            "streams": streams,
+        }
+        reply, _ = host._call(process, "time", request, parts, limit)
+        with host._reading(process):
+            return [float(second) for second in reply["seconds"]], float(reply["elapsed"])
 
     def placement(self, timeout: float | None = None) -> Placement:
         """Where each node runs. Raises UnsupportedError unless the backend declares PLACEMENT."""

@@ -5,15 +5,18 @@ It imports the standard library, NumPy and what plugins may import of `hal`, and
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hal import __version__
+from hal.arrays import array_of
 from hal.backend import Ability, Backend, BackendSpec, Support
 from hal.device import Device
 from hal.errors import (
@@ -80,6 +83,7 @@ class Server:
             "compile": self._compile,
             "run": self._run,
             "take": self._take,
+            "time": self._time,
             "placement": self._placement,
             "close": self._close,
             "case": self._case,
@@ -221,6 +225,29 @@ class Server:
         listed, inline = describe(results, shared)
         return {"outputs": packed, "parts": listed}, inline
 
+    def _time(self, request: dict[str, Any], parts: list[memoryview]) -> Reply:
+        """Seconds of each call, made one after another in each of some threads."""
+        executable = self._executable(request)
+        inputs = codec.unpack_values(request["inputs"], parts)
+        call: Callable[[], object] = functools.partial(executable.run, inputs)
+        if Ability.NUMPY in self._declared():
+            feeds = {name: array_of(value) for name, value in inputs.items()}
+            call = functools.partial(executable.run_numpy, None, feeds)
+        streams, calls = int(request["streams"]), int(request["calls"])
+        for _ in range(int(request["discarded"])):
+            call()
+        if streams == 1:
+            start = time.perf_counter()
+            seconds = timed(call, calls)
+        else:
+            from concurrent.futures import ThreadPoolExecutor  # 10 ms that few hosts need
+
+            with ThreadPoolExecutor(streams) as pool:
+                start = time.perf_counter()
+                running = [pool.submit(timed, call, calls) for _ in range(streams)]
+                seconds = [second for future in running for second in future.result()]
+        return {"seconds": seconds, "elapsed": time.perf_counter() - start}, []
+
     def _placement(self, request: dict[str, Any], parts: list[memoryview]) -> Reply:
         placement = self._executable(request).placement()
         if not isinstance(placement, Placement):
@@ -255,6 +282,16 @@ class Server:
         executable = self._executables.pop(number, None)
         if executable is not None and Ability.CLOSE in self._declared():
             executable.close()
+
+
+def timed(call: Callable[[], object], calls: int) -> list[float]:
+    """The seconds of each of some calls, one after another."""
+    seconds = []
+    for _ in range(calls):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return seconds
 
 
 def find_spec(plugin: str, name: str) -> BackendSpec:

@@ -77,7 +77,7 @@ class Registry:
         for `host` to hand out. `refresh` asks again, in new ones. Raises UsageError for a name
         that no plugin provides, and nothing for a backend that fails.
         """
-        names = list(self.backends) if names is None else [self._known(n).name for n in names]
+        names = list(self.backends) if names is None else [self.registered(n).name for n in names]
         asked = [n for n in dict.fromkeys(names) if refresh or n not in self._statuses]
         if asked:
             self._ask(asked, timeout, keep)
@@ -118,7 +118,7 @@ class Registry:
         A host that a probe kept is handed out where they allow. A backend that lives elsewhere is
         started there. Raises UsageError for an unknown backend.
         """
-        backend = self._known(name)
+        backend = self.registered(name)
         if name in self._idle and limits.keys() <= {"timeout", "memory"}:
             host = self._idle.pop(name)
             host.timeout = limits.get("timeout", host.timeout)
@@ -130,6 +130,13 @@ class Registry:
             limits.setdefault("command", backend.command)
         return Host(backend.module, name, **limits)
 
+    def keep(self, name: str, host: Host) -> None:
+        """Take a host back that is not needed any more, for `host` to hand out again."""
+        if name in self._idle:
+            host.close()
+        else:
+            self._idle[name] = host
+
     def backend(self, name: str) -> Backend:
         """The named backend in this process; its factory is called once.
 
@@ -137,7 +144,7 @@ class Registry:
         requires is not installed, UnavailableError when it lives elsewhere, and BrokenError for
         whatever the factory raises that is no HalError.
         """
-        registered = self._known(name)
+        registered = self.registered(name)
         if registered.command:
             raise UnavailableError(
                 f"{name} cannot be used in this process: it lives in {registered.home}",
@@ -203,7 +210,8 @@ class Registry:
             if keep and self._statuses[name].state is State.READY:
                 self._idle[name] = hosts[name]
 
-    def _known(self, name: str) -> RegisteredBackend:
+    def registered(self, name: str) -> RegisteredBackend:
+        """The backend of that name. Raises UsageError, with a suggestion, for an unknown one."""
         try:
             return self.backends[name]
         except KeyError:

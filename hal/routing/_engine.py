@@ -160,7 +160,7 @@ def open_engine(
     HalError, whatever the backend raises."""
     device = candidate.device
     name = device.backend
-    registered = registry.backends[name]
+    registered = registry.registered(name)
     spec = registered.spec
     if hosted or registered.command:
         host = registry.host(name)

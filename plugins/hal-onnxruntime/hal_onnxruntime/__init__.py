@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from hal.backend import Ability, BackendSpec, ReferenceUse
+from hal.backend import Ability, BackendSpec, Choice, ReferenceUse
 from hal.errors import AbsentError, UnavailableError
 from hal.hookspecs import hookimpl
 
@@ -75,6 +75,11 @@ def hal_backends() -> list[BackendSpec]:
             ),
             conformance_options={"intra_op_threads": 1},
             reference=ReferenceUse("ort:cpu", rank=10),
+            choices=(
+                Choice(speed=1.0),
+                Choice({"intra_op_threads": 1}, kinds=("cpu",), speed=0.6),
+            ),
+            variants={"int8": 1.8},
             repro=_repro,
         )
     ]

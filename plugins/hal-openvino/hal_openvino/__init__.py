@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from hal.backend import Ability, BackendSpec, ReferenceUse
+from hal.backend import Ability, BackendSpec, Choice, ReferenceUse
 from hal.errors import AbsentError, UnavailableError
 from hal.hookspecs import hookimpl
 
@@ -65,6 +65,12 @@ def hal_backends() -> list[BackendSpec]:
             ),
             conformance_options={"threads": 1},
             reference=ReferenceUse("openvino:cpu", {"precision": "float32"}, rank=20),
+            choices=(
+                Choice(speed=1.0),
+                Choice({"threads": 1}, kinds=("cpu",), speed=0.6),
+                Choice({"precision": "bfloat16"}, "bfloat16", kinds=("cpu",), speed=1.7),
+                Choice({"precision": "float16"}, "float16", kinds=("gpu", "npu"), speed=1.7),
+            ),
             repro=_repro,
         )
     ]

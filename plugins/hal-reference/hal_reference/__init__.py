@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hal.backend import Ability, BackendSpec, ReferenceUse
+from hal.backend import Ability, BackendSpec, Choice, ReferenceUse
 from hal.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -48,5 +48,6 @@ def hal_backends() -> list[BackendSpec]:
             abilities=frozenset({Ability.PLACEMENT, Ability.CLOSE}),
             reference=ReferenceUse("reference:cpu", rank=30),  # last: minutes for a convolution
             repro=_repro,
+            choices=(Choice(speed=0.01),),
         )
     ]

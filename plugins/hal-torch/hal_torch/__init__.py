@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 from typing import TYPE_CHECKING
 
-from hal.backend import Ability, BackendSpec, ReferenceUse
+from hal.backend import Ability, BackendSpec, Choice, ReferenceUse
 from hal.errors import AbsentError, UnavailableError
 from hal.hookspecs import hookimpl
 
@@ -59,6 +59,17 @@ def hal_backends() -> list[BackendSpec]:
                 }
             ),
             reference=ReferenceUse("torch:cpu", {"precision": "float64"}, "float64", rank=0),
+            choices=(
+                Choice(speed=0.5),
+                Choice({"mode": "compile"}, speed=0.75, seconds=20.0),
+                Choice({"precision": "bfloat16"}, "bfloat16", speed=0.6),
+                Choice(
+                    {"mode": "compile", "precision": "bfloat16"},
+                    "bfloat16",
+                    speed=1.0,
+                    seconds=20.0,
+                ),
+            ),
         )
     ]
 

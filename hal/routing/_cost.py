@@ -1,0 +1,215 @@
+"""What a candidate will probably cost, so that few of them need to be measured.
+
+A roofline of the model (arithmetic, bytes moved, calls) gives a first guess, with the speed that
+its backend declares; what this machine has measured of other models corrects it, the more the more
+alike they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hal.device import DeviceKind
+from hal.errors import HalError
+from hal.graph import Graph, ModelGraph, Node, read_model
+from hal.model import Model
+from hal.routing._candidates import Entry
+from hal.store import Store
+
+__all__ = ["CostModel", "Work", "work_of"]
+
+_PEAKS: Mapping[DeviceKind, tuple[float, float]] = {"cpu": (1e11, 2e10)}
+"""Operations and bytes a second: orders of magnitude, which measurements correct."""
+_ACCELERATOR = 1e13, 5e11
+_LINK = 1e10
+"""Bytes a second to an accelerator and back."""
+_CALL = 2e-6
+"""Seconds a node costs, whatever it does."""
+_NEAR = 0.6
+"""The distance of two models, in the units of `Work.features`, at which they tell half of each
+other."""
+_PRIOR = 0.3
+"""How many models like this one a declared speed is worth."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What one run of a model takes: operations (two a multiply-add) in convolutions, in grouped
+    ones, in matrix products and elsewhere; bytes of all operands; bytes in and out; nodes. `known`
+    says that the shapes were."""
+
+    convolution: float
+    grouped: float
+    product: float
+    other: float
+    bytes: float
+    transfer: float
+    nodes: int
+    known: bool
+
+    @property
+    def operations(self) -> float:
+        return self.convolution + self.grouped + self.product + self.other
+
+    @property
+    def features(self) -> tuple[float, ...]:
+        """Where models that are alike lie near one another."""
+        total = max(self.operations, 1.0)
+        size = math.log10(total)
+        return (
+            self.convolution / total,
+            2 * self.grouped / total,
+            self.product / total,
+            (size - math.log10(max(self.nodes, 1))) / 3,
+            size / 4,
+        )
+
+    def seconds(self, kind: DeviceKind) -> float:
+        """The roofline."""
+        peak, bandwidth = _PEAKS.get(kind, _ACCELERATOR)
+        link = 0.0 if kind == "cpu" else self.transfer / _LINK
+        return max(self.operations / peak, self.bytes / bandwidth) + self.nodes * _CALL + link
+
+
+class CostModel:
+    """Predicts seconds. `machine` is that of `hal.routing`'s facts: other machines' measurements do
+    not count."""
+
+    def __init__(self, store: Store, machine: Mapping[str, str], *, without: str = "") -> None:
+        self._found: dict[str, list[tuple[tuple[float, ...], float]]] = {}
+        for row in store.rows("measurements"):
+            document = row.document
+            if document.get("machine") != dict(machine) or document.get("model") == without:
+                continue
+            try:
+                known = tuple(map(float, document["features"])), float(document["correction"])
+            except (KeyError, TypeError, ValueError):
+                continue
+            self._found.setdefault(row.group, []).append(known)
+
+    def predict(self, entry: Entry, work: Work) -> float:
+        """Seconds of one run."""
+        return guess(entry, work) * math.exp(self._correction(entry.candidate.label, work))
+
+    def _correction(self, label: str, work: Work) -> float:
+        total, weights = 0.0, _PRIOR
+        for features, correction in self._found.get(label, ()):
+            distance = math.dist(features, work.features) / _NEAR
+            weight = 0.5 ** (distance * distance)
+            total += weight * correction
+            weights += weight
+        return total / weights
+
+
+def guess(entry: Entry, work: Work) -> float:
+    """The roofline, by the speed that the backend declares."""
+    seconds = work.seconds(entry.candidate.device.kind)
+    if entry.precision == "float32":
+        return seconds / entry.speed
+    # Another type speeds up products, and int8 those of constant weights alone.
+    fast = work.product if entry.candidate.variant.startswith("int8") else (
+        work.convolution + work.grouped + work.product
+    )  # fmt: skip
+    share = fast / max(work.operations, 1.0)
+    return seconds * ((1 - share) + share / entry.speed)
+
+
+def measured(entry: Entry, work: Work, seconds: float) -> dict[str, Any]:
+    """What a measurement teaches, for the table "measurements"."""
+    correction = math.log(max(seconds, 1e-9) / guess(entry, work))
+    return {"features": list(work.features), "correction": correction}
+
+
+def work_of(model: Model, shapes: Mapping[str, Sequence[int]]) -> Work:
+    """What a model does on inputs of these shapes. Shapes within it are inferred by onnx where that
+    is installed; without them the weights alone count."""
+    graph = read_model(model)
+    try:
+        inferred = _inferred(model, shapes)
+        graph = read_model(Model(inferred, model.folder)) if inferred else graph
+    except HalError:
+        pass  # what the file itself says is enough for a guess
+    return _Counter(graph, shapes).work()
+
+
+def _inferred(model: Model, shapes: Mapping[str, Sequence[int]]) -> bytes:
+    if len(model.data) > 1 << 30:
+        return b""
+    try:
+        import onnx
+    except ImportError:
+        return b""
+    try:
+        proto = onnx.load_from_string(model.data)
+        for info in proto.graph.input:
+            dims = info.type.tensor_type.shape.dim
+            for dim, size in zip(dims, shapes.get(info.name, ()), strict=False):
+                dim.dim_value = size
+        # Symbols that the file left in its own notes contradict the sizes.
+        del proto.graph.value_info[:]
+        for info in proto.graph.output:
+            info.type.tensor_type.ClearField("shape")
+        made: bytes = onnx.shape_inference.infer_shapes(proto, data_prop=True).SerializeToString()
+        return made
+    except Exception:  # noqa: BLE001 (the checker raises its own, protobuf's and RuntimeError)
+        return b""
+
+
+class _Counter:
+    def __init__(self, graph: ModelGraph, shapes: Mapping[str, Sequence[int]]) -> None:
+        self._graph = graph.graph
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._known = True
+        main = self._graph
+        for info in (*main.inputs, *main.outputs, *main.value_info.values()):
+            if info.shape is not None and all(isinstance(d, int) for d in info.shape):
+                self._shapes[info.name] = tuple(d for d in info.shape if isinstance(d, int))
+        self._shapes.update((n, tuple(t.shape)) for n, t in main.initializers.items())
+        self._shapes.update((n, tuple(s)) for n, s in shapes.items())
+
+    def work(self) -> Work:
+        sums = dict.fromkeys(("convolution", "grouped", "product", "other", "bytes"), 0.0)
+        for node in self._graph.nodes:
+            kind, operations = self._operations(node)
+            sums[kind] += operations
+            sums["bytes"] += 4.0 * sum(self._size(n) for n in (*node.inputs, *node.outputs) if n)
+        return Work(**sums, transfer=self._transfer(self._graph), nodes=len(self._graph.nodes),
+                    known=self._known)  # fmt: skip
+
+    def _transfer(self, graph: Graph) -> float:
+        ends = (*graph.inputs, *graph.outputs)
+        return 4.0 * sum(self._size(i.name) for i in ends if i.name not in graph.initializers)
+
+    def _size(self, name: str) -> float:
+        shape = self._shapes.get(name)
+        return 0.0 if shape is None else float(math.prod(shape))
+
+    def _operations(self, node: Node) -> tuple[str, float]:
+        out = self._size(node.outputs[0]) if node.outputs else 0.0
+        shapes = [self._shapes.get(name) for name in node.inputs]
+        if node.outputs and node.outputs[0] not in self._shapes:
+            self._known = False
+            # The weights alone, each used once.
+            out = 1.0
+        first = shapes[0] if shapes else None
+        second = shapes[1] if len(shapes) > 1 else None
+        if node.op_type in ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv") and second:
+            grouped = int(_integer(node, "group", 1)) > 1
+            return "grouped" if grouped else "convolution", 2 * out * math.prod(second[1:])
+        if node.op_type in ("MatMul", "Gemm", "MatMulInteger", "FusedMatMul"):
+            inner = first[-1] if first else (second[0] if second else 1)
+            return "product", 2 * out * inner
+        if node.op_type in ("LSTM", "GRU", "RNN") and first:
+            weights = sum(math.prod(s) for s in shapes[1:3] if s)
+            return "product", 2.0 * weights * math.prod(first[:2])
+        if node.op_type in ("Attention", "MultiHeadAttention") and first and second:
+            return "product", 4.0 * math.prod(first) * second[-2 if len(second) > 1 else -1]
+        return "other", out
+
+
+def _integer(node: Node, name: str, default: int) -> int:
+    value = node.attributes.get(name, default)
+    return value if isinstance(value, int) else default

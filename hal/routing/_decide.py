@@ -1,0 +1,285 @@
+"""The decision: candidates, prediction, the correctness gate, measurement, and the best of them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+
+from hal.errors import HalError, UnsupportedError
+from hal.graph import ModelGraph, read_model
+from hal.inputs import draw_inputs, input_sizes
+from hal.plugins import Registry
+from hal.reference import Reference, ReferenceRun
+from hal.routing._candidates import Entry, devices_of, entries_of
+from hal.routing._cost import CostModel, Work, measured, work_of
+from hal.routing._devices import remember
+from hal.routing._environment import Environment
+from hal.routing._facts import facts_of
+from hal.routing._identity import Known
+from hal.routing._policy import Policy
+from hal.routing._race import NOISE, Race
+from hal.routing._report import Route, Row
+from hal.routing._sizes import sizes_of
+from hal.routing._trial import Trial, tolerances
+from hal.store import Store
+from hal.tensor import Tensor, Value
+
+__all__ = ["SHARE", "Request", "decide"]
+
+SHARE = 0.4
+"""The share of the candidates that are measured at most, two at least."""
+_HOPELESS = 2.5
+"""How many times the best single run another's may take and still be timed in blocks."""
+_LIMIT = 120.0
+"""Seconds for each call of a candidate that has not proved itself yet, compiling included."""
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a route is asked for. `devices` names some; none means every ready one. `inputs` are the
+    user's own; without them they are drawn, with `sizes` for open dimensions. `budget` is in
+    seconds of measurement. `exhaustive` measures every candidate, for benchmarks."""
+
+    policy: Policy = dataclasses.field(default_factory=Policy)
+    accuracy: float | None = None
+    devices: tuple[str, ...] = ()
+    allow_emulated: bool = False
+    budget: float = 20.0
+    inputs: Mapping[str, Value] | None = None
+    sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    exhaustive: bool = False
+
+
+def decide(
+    registry: Registry,
+    known: Known,
+    store: Store,
+    environment: Environment,
+    request: Request,
+    say: Say = lambda text: None,
+) -> Route:
+    """Decide, and keep the decision. `say` gets a line on what is being done.
+
+    Raises UsageError for a device that does not exist, UnavailableError when none is ready, and
+    UnsupportedError, with each candidate's reason, when none gives right answers.
+    """
+    start = time.monotonic()
+    graph = read_model(known.model)
+    inputs, sizes = _inputs(graph, request)
+    say("asking the devices")
+    devices, struck = devices_of(registry, request.devices, allow_emulated=request.allow_emulated)
+    remember(store, environment, registry, devices)
+    inexact = request.accuracy is not None
+    entries = entries_of(registry, devices, struck, known.model, store, inexact=inexact)
+    shapes = {n: v.shape for n, v in inputs.items() if isinstance(v, Tensor)}
+    work = work_of(known.model, shapes)
+    costs = CostModel(store, environment.machine)
+    rows = {
+        e.candidate.label: Row(
+            e.candidate,
+            "struck" if e.struck else "skipped",
+            e.struck,
+            predicted=costs.predict(e, work),
+        )
+        for e in entries
+    }
+    queue = sorted(
+        (e for e in entries if not e.struck), key=lambda e: rows[e.candidate.label].predicted
+    )
+    if not queue:
+        raise _nothing_works(rows)
+    say("computing the reference")
+    with Reference(registry, known.model) as reference:
+        answers = reference.run(inputs)
+    trials = _Trials(registry, known, inputs, answers, request, rows, say)
+    clear = trials.run(queue)
+    found = _ranked(rows, request.policy)
+    if found[0].state != "won":
+        raise _nothing_works({r.candidate.label: r for r in found})
+    route = Route(
+        known.fingerprint,
+        tuple(found),
+        str(request.policy),
+        request.accuracy,
+        sizes,
+        "synthetic" if request.inputs is None else "given",
+        f"{answers.engine} in {answers.precision}; tolerance by {answers.conditioned_by}",
+        clear,
+        time.monotonic() - start,
+        facts_of(registry, devices, environment),
+        environment.stamp,
+    )
+    _keep(store, environment, known, route, entries, work)
+    return route
+
+
+def _inputs(graph: ModelGraph, request: Request) -> tuple[Mapping[str, Value], dict[str, int]]:
+    if request.inputs is not None:
+        return request.inputs, sizes_of(graph.graph.inputs, request.inputs)
+    return draw_inputs(graph, sizes=request.sizes), input_sizes(graph, request.sizes)
+
+
+class _Trials:
+    """The part of a decision that runs candidates. It fills in their rows."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        known: Known,
+        inputs: Mapping[str, Value],
+        answers: ReferenceRun,
+        request: Request,
+        rows: dict[str, Row],
+        say: Say,
+    ) -> None:
+        self._registry, self._known, self._inputs = registry, known, inputs
+        self._answers, self._request, self._rows, self._say = answers, request, rows, say
+        self._allowed = tolerances(answers, request.accuracy)
+        self._open: dict[str, Trial] = {}
+
+    def run(self, queue: list[Entry]) -> bool:
+        """Try the most promising of the queue until enough gave right answers, and race those;
+        returns whether one of them is clearly ahead."""
+        most = max(2, int(SHARE * len(queue)))
+        if self._request.exhaustive:
+            most = len(queue)
+        end = time.monotonic() + self._request.budget
+        with contextlib.ExitStack() as stack:
+            for tried, entry in enumerate(queue):
+                # Beyond its share, or its time, it goes on only for want of a right answer.
+                if self._open and (tried >= most or time.monotonic() > end):
+                    break
+                self._try(entry, stack)
+            if not self._open:
+                return False
+            clear = self._race(end)
+        best = min(self._rows[e.candidate.label].predicted for e in queue)
+        for entry in queue:
+            row = self._rows[entry.candidate.label]
+            if row.state == "skipped":
+                reason = f"predicted at {row.predicted / best:.2f} times the best prediction"
+                self._set(entry.candidate.label, reason=reason)
+        return clear
+
+    def _try(self, entry: Entry, stack: contextlib.ExitStack) -> None:
+        label = entry.candidate.label
+        self._say(f"trying {label}")
+        trial = None
+        try:
+            model = self._known.model
+            trial = Trial(self._registry, entry.candidate, model, self._inputs, timeout=_LIMIT)
+            errors = trial.errors(self._answers)
+        except HalError as error:
+            if trial is not None:
+                trial.close()
+            self._set(label, state="failed", reason=f"{type(error).__name__}: {error}")
+            return
+        stack.callback(trial.close)
+        self._set(label, errors=errors, once=trial.once, compiled=trial.compiled)
+        wrong = {n: e for n, e in errors.items() if not e <= self._allowed[n]}
+        if wrong:
+            name = max(wrong, key=lambda n: wrong[n] / max(self._allowed[n], 1e-30))
+            reason = (
+                f"output {name!r} is off by {wrong[name]:.2g}, allowed {self._allowed[name]:.2g}"
+            )
+            faster = [t for t in self._open.values() if t.once > trial.once]
+            if faster:
+                reason += f"; faster than {faster[0].candidate.label}, and wrong"
+            self._set(label, state="wrong", reason=reason, memory=trial.memory)
+            return
+        self._set(label, state="lost", memory=trial.memory)
+        self._open[label] = trial
+
+    def _race(self, end: float) -> bool:
+        best = min(trial.once for trial in self._open.values())
+        goal = self._request.policy.goal
+        for label, trial in list(self._open.items()):
+            slower = trial.once / best
+            if slower > _HOPELESS and goal != "memory" and not self._request.exhaustive:
+                self._set(label, reason=f"one run took {slower:.1f} times the best's")
+                del self._open[label]
+        self._say(f"timing {', '.join(self._open)}")
+        race = Race({n: (t.block, t.once) for n, t in self._open.items()}, end)
+        clear = race.run(keep_all=self._request.exhaustive or goal == "memory")
+        for label, trial in self._open.items():
+            blocks = race.blocks(label) or (trial.once,)
+            self._set(label, blocks=blocks, p99=trial.p99, memory=trial.memory)
+        if goal == "throughput":
+            for label, trial in self._open.items():
+                pace, streams = _throughput(trial)
+                self._set(label, throughput=pace, streams=streams)
+        return clear
+
+    def _set(self, label: str, **changes: object) -> None:
+        self._rows[label] = dataclasses.replace(self._rows[label], **changes)  # type: ignore[arg-type]
+
+
+def _throughput(trial: Trial) -> tuple[float, int]:
+    import os
+
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return max((trial.throughput(n), n) for n in sorted({1, 2, cores, 2 * cores}))
+
+
+def _ranked(rows: Mapping[str, Row], policy: Policy) -> list[Row]:
+    """The winner first, then the others as they stand; each loser with its reason."""
+    right = []
+    for row in rows.values():
+        if row.state == "lost" and row.blocks:
+            broken = policy.broken(row)
+            right.append(dataclasses.replace(row, reason=broken) if broken else row)
+    right.sort(key=lambda r: (bool(r.reason), policy.score(r)))
+    if right and not right[0].reason:
+        best = policy.score(right[0])
+        right[0] = dataclasses.replace(right[0], state="won", reason="")
+        right[1:] = [
+            r if r.reason else dataclasses.replace(r, reason=_behind(policy.score(r) / best))
+            for r in right[1:]
+        ]
+    kinds = ("lost", "wrong", "failed", "skipped", "struck")
+    rest = [r for r in rows.values() if not (r.state == "lost" and r.blocks)]
+    rest.sort(key=lambda r: (kinds.index(r.state), r.once, r.predicted))
+    return [*right, *rest]
+
+
+def _behind(ratio: float) -> str:
+    if ratio < NOISE:
+        return f"{ratio:.2f} times the winner's, which is within the noise"
+    return f"{ratio:.2f} times the winner's"
+
+
+def _nothing_works(rows: Mapping[str, Row]) -> UnsupportedError:
+    reasons = "; ".join(f"{r.candidate.label}: {r.reason}" for r in rows.values() if r.reason)
+    return UnsupportedError(
+        f"no candidate runs this model and gives right answers: {reasons}",
+        next_step="hal devices, or allow an error with --accuracy",
+    )
+
+
+def _keep(
+    store: Store,
+    environment: Environment,
+    known: Known,
+    route: Route,
+    entries: list[Entry],
+    work: Work,
+) -> None:
+    by_label = {e.candidate.label: e for e in entries}
+    for row in route.rows:
+        if not row.blocks:
+            continue
+        label = row.candidate.label
+        document = {
+            **measured(by_label[label], work, row.median),
+            "machine": environment.machine,
+            "model": known.fingerprint,
+            "median": row.median,
+        }
+        sizes = ",".join(f"{n}={s}" for n, s in sorted(route.sizes.items()))
+        store.put("measurements", f"{label}|{known.fingerprint}|{sizes}", document, group=label)

@@ -1,0 +1,120 @@
+"""What `hal.load` opens: a named device's engine, or that of the best candidate."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping
+
+from hal.backend import Option
+from hal.errors import HalError
+from hal.graph import Signature
+from hal.model import Model
+from hal.plugins import Registry, load_plugins
+from hal.routing._candidate import Candidate
+from hal.routing._decide import Request
+from hal.routing._devices import find, recall
+from hal.routing._engine import Engine, open_engine
+from hal.routing._environment import Environment
+from hal.routing._identity import Known
+from hal.routing._report import Route
+from hal.routing._route import Router, pending_document
+from hal.routing._shaped import ShapedEngine
+from hal.routing._sizes import bucket
+from hal.store import Store
+
+__all__ = ["open_named", "open_routed"]
+
+_log = logging.getLogger("hal.routing")
+_PENDING = 4
+"""The most buckets that one load decides."""
+
+
+def open_named(
+    store: Store, known: Known, device: str, options: Mapping[str, Option], *, hosted: bool
+) -> Engine:
+    """An engine on a device that the user has named. Raises as `open_engine`."""
+    registry, found = find(store, Environment(), device)
+    with registry:
+        candidate = Candidate(found, dict(options))
+        return open_engine(registry, candidate, known.model, known.signature, hosted=hosted)
+
+
+def open_routed(
+    store: Store, known: Known, request: Request, *, hosted: bool
+) -> tuple[Engine, Route]:
+    """The engine of the best candidate that opens, and the decision."""
+    router = Router(store, known, request)
+    with contextlib.closing(router):
+        route = router.route()
+        opener = _Opener(router.environment, known, hosted=hosted)
+        engine = opener.first(store, route)
+        if not _open_dimensions(known.signature):
+            return engine, route
+        decided = {bucket(route.sizes): engine.candidate}
+        for sizes, other in _others(router):
+            decided[bucket(sizes)] = other.winner.candidate
+
+        def arrived(sizes: dict[str, int]) -> None:
+            with Store(store.path) as own:
+                document = pending_document(sizes)
+                own.put("routes", router.key(sizes), document, group=known.fingerprint)
+
+        shaped = ShapedEngine(engine, known.signature, decided, opener.open, arrived)
+        return shaped, route
+
+
+def _others(router: Router) -> list[tuple[dict[str, int], Route]]:
+    """The decisions for other buckets, those that have arrived without one included."""
+    found = []
+    undecided = 0
+    for sizes, known in list(router.others()):
+        route = known
+        if route is None and undecided < _PENDING:
+            undecided += 1
+            with contextlib.suppress(HalError):  # then the usual engine answers
+                route = router.of_sizes(sizes).route()
+        if route is not None:
+            found.append((sizes, route))
+    return found
+
+
+class _Opener:
+    """Opens candidates; knows their backends from the store where they are there."""
+
+    def __init__(self, environment: Environment, known: Known, *, hosted: bool) -> None:
+        self._environment = environment
+        self._known, self._hosted = known, hosted
+
+    def first(self, store: Store, route: Route) -> Engine:
+        """The winner, or if it does not open any more the next that does."""
+        failed: HalError | None = None
+        for row in (route.winner, *route.runners_up):
+            try:
+                return self._of(store, row.candidate)
+            except HalError as error:
+                _log.warning("%s does not open: %s", row.candidate.label, error)
+                failed = failed or error
+        raise failed or HalError("a route without candidates")
+
+    def open(self, candidate: Candidate) -> Engine:
+        with Store() as store:
+            return self._of(store, candidate)
+
+    def _of(self, store: Store, candidate: Candidate) -> Engine:
+        known = recall(store, self._environment, candidate.device.id)
+        registry: Registry = load_plugins() if known is None else known[0]
+        with registry:
+            return open_engine(
+                registry, candidate, self._model(candidate), self._known.signature,
+                hosted=self._hosted,
+            )  # fmt: skip
+
+    def _model(self, candidate: Candidate) -> Model:
+        return self._known.model
+
+
+def _open_dimensions(signature: Signature) -> bool:
+    return any(
+        not isinstance(dim, int) or dim < 0 for info in signature.inputs for dim in info.shape or ()
+    )
