@@ -1,0 +1,89 @@
+"""What HAL needs of tinygrad 0.14 beyond its documented face, in one place.
+
+`OnnxRunner` takes a path or a Tensor, and has no way to say where external data lies; it also keeps
+the values of inputs that become attributes (shapes, axes) from one run for the next, which gives a
+wrong answer when they change (tinygrad/nn/onnx.py, `_python_const_cache`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from tinygrad import Device, Tensor, dtypes
+from tinygrad.device import ALL_DEVICES
+from tinygrad.helpers import Context
+from tinygrad.nn.onnx import Domain, OnnxPBParser, OnnxRunner, OpSetId, onnx_ops
+
+from hal.model import Model
+
+__all__ = [
+    "KINDS",
+    "Device",
+    "Tensor",
+    "dtypes",
+    "forget_constants",
+    "kernel_of",
+    "on_device",
+    "runner",
+    "unknown_attributes",
+]
+
+KINDS = tuple(ALL_DEVICES)
+"""tinygrad's names of the kinds of devices that compute."""
+
+
+def on_device(name: str) -> Any:
+    """A context in which tensors are made and computed on tinygrad's device of that name."""
+    return Context(DEV=name)
+
+
+def runner(model: Model) -> OnnxRunner:
+    """A model read by tinygrad, its weights on the device of the context."""
+    parser = OnnxPBParser(Tensor(model.data, device="PYTHON"))
+    if model.folder is not None:
+        parser.file_path = model.folder / "model.onnx"
+    made: OnnxRunner = OnnxRunner.__new__(OnnxRunner)
+    made._init_from_graph(parser.parse()["graph"])
+    return made
+
+
+def forget_constants(made: OnnxRunner) -> None:
+    """Forget what an earlier run left of inputs that become attributes, in subgraphs too."""
+    made._python_const_cache.clear()
+    for node in made.graph_nodes:
+        for value in node.opts.values():
+            if isinstance(value, OnnxRunner):
+                forget_constants(value)
+
+
+def kernel_of(domain: str, op_type: str, opset: int) -> Any:
+    """tinygrad's function for an operator at an opset; None if it has none."""
+    found = onnx_ops.get(op_type)
+    if found is None or inspect.isfunction(found):
+        return found if not domain or _known(domain) else None
+    eligible = {
+        key.version: function
+        for key, function in found.items()
+        if _known(domain) and key == OpSetId(Domain.from_onnx(domain), key.version)
+        if key.version <= opset
+    }
+    return eligible[max(eligible)] if eligible else None
+
+
+def unknown_attributes(function: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """The attributes that a kernel does not take."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return []
+    names = {p.name for p in parameters}
+    return [name for name in attributes if name not in names]
+
+
+def _known(domain: str) -> bool:
+    try:
+        Domain.from_onnx(domain)
+    except ValueError:
+        return False
+    return True
