@@ -7,6 +7,7 @@ from hal.cli import Command
 __all__ = ["COMMANDS"]
 
 COMMANDS = {
+    "bench": Command("hal.cli.bench:bench_model", "Time devices side by side on a model."),
     "cache": Command("hal.cli.cache:app", "Show what HAL keeps on disk, and clear it."),
     "devices": Command("hal.cli.devices:devices", "List devices, and why a backend has none."),
     "doctor": Command("hal.cli.doctor:doctor", "Find what is wrong here, and say how to mend it."),
@@ -16,4 +17,7 @@ COMMANDS = {
     "ops": Command("hal.cli.ops:ops", "Show the contract: operators, versions, types, profiles."),
     "plugin": Command("hal.cli.plugin:app", "Start a backend plugin of your own."),
     "plugins": Command("hal.cli.plugins:plugins", "List the installed plugins and their states."),
+    "route": Command("hal.cli.route:route_model", "Find the device that runs a model best."),
+    "routes": Command("hal.cli.routes:app", "List the decisions that are kept, and clear them."),
+    "run": Command("hal.cli.run:run_model", "Run a model once, from .npz to .npz."),
 }

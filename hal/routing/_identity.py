@@ -27,13 +27,15 @@ _SETTLED = 2.0
 class Known:
     """A checked model, its signature, and its fingerprint over graph and external weights.
 
-    `fresh` says that the store did not know it, so that it was read whole.
+    `name` is that of its file, "" without one. `fresh` says that the store did not know it, so that
+    it was read whole.
     """
 
     model: Model
     signature: Signature
     fingerprint: str
     fresh: bool
+    name: str = ""
 
 
 def identify(source: Any, store: Store) -> Known:
@@ -48,7 +50,8 @@ def identify(source: Any, store: Store) -> Known:
         fingerprint += "+" + _weights(model, external, store)
         external, found = _checked(model, fingerprint, store)  # other weights may be too short
     signature, fresh = found
-    return Known(_with_external(model, external), signature, fingerprint, fresh)
+    name = Path(source).name if isinstance(source, (str, os.PathLike)) else ""
+    return Known(_with_external(model, external), signature, fingerprint, fresh, name)
 
 
 def _checked(model: Model, key: str, store: Store) -> tuple[list[str], tuple[Signature, bool]]:

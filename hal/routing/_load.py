@@ -57,7 +57,7 @@ def open_routed(
 
         def arrived(sizes: dict[str, int]) -> None:
             with Store(store.path) as own:
-                document = pending_document(sizes)
+                document = pending_document(known.name, sizes)
                 own.put("routes", router.key(sizes), document, group=known.fingerprint)
 
         shaped = ShapedEngine(engine, known.signature, decided, opener.open, arrived)

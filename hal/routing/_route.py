@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from hal.arrays import value_of
@@ -23,7 +23,16 @@ from hal.routing._sizes import bucket, sizes_of
 from hal.store import Store
 from hal.tensor import Value
 
-__all__ = ["Router", "pending_document", "route"]
+__all__ = [
+    "Router",
+    "Stored",
+    "clear_routes",
+    "pending_document",
+    "request_of",
+    "route",
+    "stored_routes",
+    "values_of",
+]
 
 _log = logging.getLogger("hal.routing")
 
@@ -85,11 +94,12 @@ def request_of(
         raise UsageError(f"accuracy is a relative error between 0 and 1, got {accuracy:g}")
     if not given["budget"] > 0:
         raise UsageError(f"a budget is a number of seconds, got {given['budget']:g}")
-    values = None if inputs is None else _values(known, inputs)
+    values = None if inputs is None else values_of(known, inputs)
     return Request(policy=Policy.parse(policy), accuracy=accuracy, inputs=values, **given)
 
 
-def _values(known: Known, inputs: Mapping[str, Any]) -> dict[str, Value]:
+def values_of(known: Known, inputs: Mapping[str, Any]) -> dict[str, Value]:
+    """Feeds as values. Raises UsageError, expected against got, for what does not fit the model."""
     infos = {i.name: i for i in (*known.signature.inputs, *known.signature.defaults)}
     for name in inputs:
         if name not in infos:
@@ -175,7 +185,7 @@ class Router:
         return other
 
     def document(self, route: Route) -> dict[str, Any]:
-        return {"route": route.document()}
+        return {"name": self.known.name, "route": route.document()}
 
     def others(self) -> Iterator[tuple[dict[str, int], Route | None]]:
         """The sizes of other buckets of this model that have arrived, with their decisions."""
@@ -195,6 +205,42 @@ class Router:
             self._registry.close()
 
 
-def pending_document(sizes: Mapping[str, int]) -> dict[str, Any]:
+def pending_document(name: str, sizes: Mapping[str, int]) -> dict[str, Any]:
     """What says that inputs of these sizes have arrived, and have no decision of their own yet."""
-    return {"pending": True, "sizes": dict(sizes)}
+    return {"name": name, "pending": True, "sizes": dict(sizes)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """A decision in the store, None for sizes that wait for one; `name` is that of the model's
+    file, "" for a model that came as bytes; `time` in seconds since 1970."""
+
+    key: str
+    name: str
+    fingerprint: str
+    sizes: Mapping[str, int]
+    time: float
+    route: Route | None
+
+
+def stored_routes(store: Store) -> list[Stored]:
+    """Every decision that the store keeps, the oldest first."""
+    found = []
+    for row in store.rows("routes"):
+        document = row.document
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            route = None if document.get("pending") else Route.of(document["route"])
+            sizes = dict(document["sizes"] if route is None else route.sizes)
+            name = str(document.get("name", ""))
+            found.append(Stored(row.key, name, row.group, sizes, row.time, route))
+    return found
+
+
+def clear_routes(store: Store, chosen: Iterable[Stored] | None) -> None:
+    """Forget these decisions; with None all, and what was measured for them. Raises OutputError."""
+    if chosen is None:
+        store.delete("routes")
+        store.delete("measurements")
+        return
+    for stored in chosen:
+        store.delete("routes", key=stored.key)

@@ -61,19 +61,22 @@ class Trial:
 
     def errors(self, run: ReferenceRun) -> dict[str, float]:
         """Run, and compare: the distance of every output from the reference's."""
-        executable = self._compiled()
-        got = executable.run(self._inputs)
+        got = self._compiled().run(self._inputs)
         found = {
             name: relative_l2(value, got[name]) if name in got else float("inf")
             for name, value in run.outputs.items()
         }
         del got
+        self.run()
+        return found
+
+    def run(self) -> None:
+        """Run a few times, for a first idea of how long it takes: `once`."""
         time.sleep(PAUSE)  # the threads of whoever ran before may still spin
         seconds = self._timed(1, 0)
         if seconds[0] < 1.0:
             seconds += self._timed(DISCARDED, 0)
         self.once = min(seconds)
-        return found
 
     def block(self) -> float:
         """One block; its median in seconds."""

@@ -1,0 +1,114 @@
+"""`hal route`: which device, options and variant run a model best, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hal.cli._npz import read_npz
+from hal.cli._output import console, stderr_console, table, write_json
+from hal.cli.completion import complete_device
+from hal.errors import UsageError
+from hal.routing import GOALS, Route, route
+from hal.routing._table import COLUMNS, cells, summary
+
+__all__ = ["parse_sizes", "route_model"]
+
+
+def route_model(
+    model: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device", "-d", help="Choose among these only.", autocompletion=complete_device
+        ),
+    ] = None,
+    policy: Annotated[
+        str,
+        typer.Option(help=f"{', '.join(GOALS)}; limits after commas: latency,memory<2GiB,p99<5ms."),
+    ] = "latency",
+    accuracy: Annotated[
+        float | None,
+        typer.Option(
+            help="Relative L2 error that every output may have (0.01: 1 %). Admits bfloat16, "
+            "float16 and int8. Without it: float32's own error."
+        ),
+    ] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(help="A .npz file with the inputs by name; without it they are drawn."),
+    ] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option("--size", help="The size of an open dimension: batch=8."),
+    ] = None,
+    budget: Annotated[float, typer.Option(help="Seconds of measurement.")] = 20.0,
+    allow_emulated: Annotated[
+        bool, typer.Option("--allow-emulated", help="Let emulators of hardware take part.")
+    ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Decide anew, whatever the store says.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show every candidate, output and fact.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON (hal.route/1).")] = False,
+) -> None:
+    """Find the candidate that runs a model best: every ready device with its declared options.
+
+    The most promising are compiled in processes of their own, their answers compared with a
+    reference, and timed in blocks. The decision is kept: hal.load(model) takes it from the store.
+
+    Examples: hal route model.onnx; hal route model.onnx --accuracy 0.01 --explain;
+    hal route model.onnx --policy "throughput,memory<2GiB" --size batch=8
+    """
+    given = None if inputs is None else read_npz(inputs)
+    with stderr_console().status("reading the model") as status:
+        found = route(
+            model,
+            devices=tuple(device or ()),
+            policy=policy,
+            accuracy=accuracy,
+            inputs=given,
+            sizes=parse_sizes(size or ()),
+            budget=budget,
+            allow_emulated=allow_emulated,
+            cache=not no_cache,
+            say=status.update,
+        )
+    if as_json:
+        write_json("hal.route/1", {**found.document(), "cached": found.cached})
+        return
+    _print(found, explain=explain)
+
+
+def parse_sizes(words: list[str] | tuple[str, ...]) -> dict[str, int]:
+    """The sizes of "name=number" words. Raises UsageError."""
+    found = {}
+    for word in words:
+        name, equals, number = word.rpartition("=")
+        if not equals or not name or not number.isdigit():
+            raise UsageError(f"a size is written name=number (batch=8), got {word!r}")
+        found[name] = int(number)
+    return found
+
+
+def _print(found: Route, *, explain: bool) -> None:
+    out = console()
+    rows = [row for row in found.rows if explain or row.state != "struck"]
+    out.print(table(COLUMNS, map(cells, rows)))
+    hidden = len(found.rows) - len(rows)
+    if hidden:
+        out.print(f"{hidden} more take no part (--explain says why)")
+    for line in summary(found):
+        out.print(line)
+    if not explain:
+        return
+    for row in found.rows:
+        if row.errors:
+            errors = [(name, f"{error:.2e}") for name, error in row.errors.items()]
+            title = f"{row.candidate.label}: compiled in {row.compiled:.1f} s"
+            out.print(table(("output", "relative L2 error"), errors, title=title))
+    out.print(table(("what it depends on", ""), found.facts.items()))
