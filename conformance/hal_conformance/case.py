@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Literal, Protocol
 
 from hal import Model, Value
+from hal.contract import CONTRIBUTED_DOMAIN
 from hal.errors import UsageError, did_you_mean
 from hal.plugins import RegisteredSuite
 
@@ -19,9 +20,11 @@ __all__ = [
     "Case",
     "CaseFacts",
     "DataSet",
+    "HasId",
     "HostedCase",
     "Judge",
     "Suite",
+    "is_contributed",
     "load_suite",
     "select",
 ]
@@ -177,6 +180,18 @@ def select(
         wanted = frozenset(cells)
         chosen = [c for c in chosen if not wanted.isdisjoint(c.cells)]
     return chosen
+
+
+class HasId(Protocol):
+    """Facts of a case, or a result."""
+
+    @property
+    def id(self) -> str: ...
+
+
+def is_contributed(case: HasId) -> bool:
+    """Whether the case is about com.microsoft, which is counted apart from the standard."""
+    return case.id.startswith(f"contract/{CONTRIBUTED_DOMAIN}.")
 
 
 def _matcher(pattern: str) -> re.Pattern[str]:

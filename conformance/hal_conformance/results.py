@@ -142,7 +142,7 @@ def report_of(
     for facts in cases:
         judged.append(_judge(suite, facts, found.get(facts.id), results.device))
         progress(judged[-1])
-    table, cells = contract_of(suite)
+    table, cells = contract_of(suite, cases)
     ours = sum(one.outputs is not None for one in results.results)
     return build_report(
         results.device,

@@ -85,7 +85,7 @@ def check_expectations(report: DeviceReport, part: Part, suite: Suite, registry:
 
 def check_scores(report: DeviceReport, suite: Suite, cases: Sequence[CaseFacts]) -> Check:
     """Whether the scores and counts are what the cases give."""
-    table, cells = contract_of(suite)
+    table, cells = contract_of(suite, cases)
     again = build_report(
         report.device,
         cases,

@@ -67,7 +67,7 @@ def check_log(report: DeviceReport, part: Part) -> Check:
 def check_versions(report: DeviceReport, part: Part, suite: Suite) -> Check:
     """Whether report and log name the same versions, and the suite is the one that is here."""
     problems = []
-    here, _ = contract_of(suite)
+    here, _ = contract_of(suite, report.cases)
     if report.contract != here:
         problems.append(f"the contract is {_named(report.contract)}, and here {_named(here)}")
     for header in part.log.headers:

@@ -17,7 +17,7 @@ from hal_conformance.contract.suite import load_contract_suite
 from hal_conformance.contract.tolerance import EXACT, accumulated, elementary
 
 from hal import ElementType, Tensor
-from hal.contract import STABLE_DOMAINS, contract
+from hal.contract import CONTRIBUTED_DOMAIN, STABLE_DOMAINS, contract
 from hal.errors import UsageError
 
 
@@ -39,7 +39,9 @@ def test_ids_are_unique_and_name_their_operator(suite):
         prefix, versioned, slug = facts.id.split("/")
         assert (prefix, facts.suite) == ("contract", "contract")
         name, _, version = versioned.rpartition("-")
-        key = name.replace("ai.onnx.ml.", "ai.onnx.ml::")
+        key = name.replace("ai.onnx.ml.", "ai.onnx.ml::").replace(
+            "com.microsoft.", "com.microsoft::"
+        )
         assert contract().latest(key).since_version == int(version)
         assert key in facts.operators
         assert slug
@@ -105,9 +107,9 @@ def test_coverage_does_not_fall(suite):
     assert len(covered) >= 2800
 
 
-def test_operators_of_the_stable_domains_only(suite):
+def test_operators_of_the_stable_domains_and_com_microsoft(suite):
     domains = {contract().latest(f.single_operator).domain for f in suite.cases}
-    assert domains <= set(STABLE_DOMAINS)
+    assert domains == {*STABLE_DOMAINS, CONTRIBUTED_DOMAIN}
 
 
 @pytest.mark.parametrize("key", ["Softmax", "TopK", "If", "ai.onnx.ml::Scaler", "Cast"])

@@ -42,6 +42,10 @@ def test_coverage_as_json():
     )
     assert found["covered"] == found["tensor"]["covered"] + found["container"]["covered"]
     assert found["operators"]["total"] == 218
+    assert set(found) == {"covered", "total", "tensor", "container", "operators"}
+    assert document["apart"]["com.microsoft"]["total"] == 690
+    assert document["apart"]["com.microsoft"]["covered"] >= 180
+    assert "ai.onnx.preview" in document["apart"]
     assert len(document["missing"]) == found["total"] - found["covered"]
     assert all(m["cell"] and m["reason"] for m in document["missing"])
 

@@ -185,7 +185,7 @@ def forge(folder: Path, registry: Registry) -> None:
     failing(document["reports"][0]["cases"]).update(outcome="pass", reason="", evidence="")
     (report,) = from_json(document).reports
     suite, cases = choose_cases(registry, "onnx", "core", ())
-    table, cells = contract_of(suite)
+    table, cells = contract_of(suite, cases)
     fields = ("suites", "wall_seconds", "environment", "limits", "selection", "problems", "notes")
     again = build_report(
         report.device,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from hal import Model, Tensor, Value
 from hal.contract import STABLE_DOMAINS, Operator, contract
 from hal_conformance.case import Case, DataSet
-from hal_conformance.contract import families
+from hal_conformance.contract import families, microsoft
 from hal_conformance.contract.draft import Ask, Draft, generators_of
 from hal_conformance.contract.draw import seed_of
 from hal_conformance.contract.oracles import Verdict, expected_of
@@ -29,13 +29,15 @@ def contract_cases() -> Iterator[Case]:
 
 
 def drafts(*keys: str) -> Iterator[tuple[Ask, Draft]]:
-    """What the generators yield for these operators; for all of them if none is named.
+    """What the generators yield for these operators; for all of them, those of com.microsoft
+    last, if none is named.
 
     Raises ValueError where a generator yields one id twice.
     """
     load_families()
     wanted = [contract().latest(key) for key in keys] or [
-        op for op in contract().operators if op.domain in STABLE_DOMAINS
+        *(op for op in contract().operators if op.domain in STABLE_DOMAINS),
+        *contract().contributed.operators,
     ]
     for operator in wanted:
         seen: set[str] = set()
@@ -85,7 +87,8 @@ def build(ask: Ask, draft: Draft) -> Case:
 
 def _oracles(draft: Draft, verdict: Verdict) -> str:
     types = "the case's own types" if draft.oracle == "native" else "widened types"
-    evaluator = f"ONNX's reference evaluator on {types}"
+    asked = "ONNX's operators in its" if draft.composition else "ONNX's"
+    evaluator = f"{asked} reference evaluator on {types}"
     if not draft.runs[0].expected:
         return evaluator
     formula = "the formula of the family in higher precision"
@@ -101,9 +104,10 @@ def _asks(operator: Operator) -> Iterator[Ask]:
 
 
 def load_families() -> None:
-    """Import every module of `families`, so that each registers its generators."""
-    for module in pkgutil.iter_modules(families.__path__):
-        importlib.import_module(f"{families.__name__}.{module.name}")
+    """Import every module of the families, so that each registers its generators."""
+    for package in (families, microsoft):
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package.__name__}.{module.name}")
 
 
 def _inputs(draft: Draft, values: Sequence[Value | None]) -> dict[str, Value]:

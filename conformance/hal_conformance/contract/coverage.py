@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from hal.cli._output import console, table, write_json
-from hal.contract import Cell, Contract
+from hal.contract import CONTRIBUTED_DOMAIN, STABLE_DOMAINS, Cell, Contract
 from hal_conformance.case import CaseFacts, load_suite
 
 __all__ = ["SCHEMA", "Coverage", "Fraction", "Missing", "coverage_of", "show_coverage"]
@@ -47,6 +47,8 @@ class Coverage:
     cases: int
     disputed: int
     missing: tuple[Missing, ...]
+    apart: Mapping[str, Fraction] = dataclasses.field(default_factory=dict)
+    """Cells by domain of what is counted apart: the preview domains, and com.microsoft."""
 
 
 def coverage_of(
@@ -76,11 +78,21 @@ def coverage_of(
     )
 
 
+def coverage_apart(cases: Iterable[CaseFacts], contract: Contract) -> dict[str, Fraction]:
+    """What is covered of the domains whose cells are not among those of the standard."""
+    covered = {cell for case in cases if not case.disputed for cell in case.cells}
+    previews = [d for d in contract.domains if d not in STABLE_DOMAINS]
+    tables = [(d, contract) for d in previews] + [(CONTRIBUTED_DOMAIN, contract.contributed)]
+    return {d: _fraction(table.cells(domains=[d]), covered) for d, table in tables}
+
+
 def show_coverage(
     contract: Contract, cells: Collection[Cell], operators: Collection[str], *, as_json: bool
 ) -> None:
     """Print what suite `contract` covers of these cells; what is missing, with the reason."""
-    found = coverage_of(load_suite("contract"), cells, operators)
+    suite = load_suite("contract")
+    found = coverage_of(suite, cells, operators)
+    found = dataclasses.replace(found, apart=coverage_apart(suite, contract))
     if as_json:
         write_json(SCHEMA, _document(contract, found))
         return
@@ -90,6 +102,7 @@ def show_coverage(
         ("over tensors", str(found.tensor)),
         ("over sequences, optionals and maps", str(found.container)),
         ("operators", str(found.operators)),
+        *((f"apart: {domain}", str(part)) for domain, part in found.apart.items()),
     )
     out.print(table(("suite contract", "covered"), rows))
     out.print(
@@ -113,6 +126,7 @@ def _document(contract: Contract, found: Coverage) -> dict[str, Any]:
             "container": dataclasses.asdict(found.container),
             "operators": dataclasses.asdict(found.operators),
         },
+        "apart": {d: dataclasses.asdict(part) for d, part in found.apart.items()},
         "cases": found.cases,
         "disputed": found.disputed,
         "missing": [dataclasses.asdict(m) for m in found.missing],

@@ -56,6 +56,9 @@ class Draft:
     """Inputs, by position, that are initializers instead of graph inputs."""
     tolerance: Tolerance = EXACT
     oracle: Oracle = "widened"
+    composition: str = ""
+    """For an operator that the evaluator does not have: the same by ONNX's operators, as the body
+    of a graph in ONNX's text form over the inputs x0 ... and the outputs y0 ..."""
     reason: str = ""
     """Why the reference evaluator is not asked."""
     reference_error: float = 0.0

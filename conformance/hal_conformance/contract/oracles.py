@@ -17,7 +17,7 @@ from hal.compare import compare
 from hal.contract import Operator
 from hal_conformance.contract.draft import Draft
 from hal_conformance.contract.numbers import value_of
-from hal_conformance.contract.protos import model_of, widened_value
+from hal_conformance.contract.protos import composed_model, model_of, widened_value
 
 __all__ = ["Verdict", "expected_of"]
 
@@ -91,7 +91,10 @@ def _disagreement(
 def _ask_reference(operator: Operator, draft: Draft) -> list[tuple[Value | None, ...]]:
     widened = draft.oracle == "widened"
     dims = [None] * len(draft.outputs)
-    model = model_of(operator, draft, dims, widened=widened)
+    if draft.composition:
+        model = composed_model(draft, widened=widened)
+    else:
+        model = model_of(operator, draft, dims, widened=widened)
     constants = {i.name for i in model.graph.initializer}
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")

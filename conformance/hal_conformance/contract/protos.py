@@ -7,16 +7,20 @@ from typing import Any, Union
 
 import numpy as np
 import onnx
+import onnx.parser
 from onnx import helper
 
 from hal import ElementType, OptionalValue, SequenceValue, Tensor, Value
-from hal.contract import DEFAULT_DOMAIN, Operator, contract
+from hal.contract import CONTRIBUTED_DOMAIN, DEFAULT_DOMAIN, Operator, contract
 from hal_conformance.contract.draft import Draft
 from hal_conformance.contract.numbers import narrow, widen, widened_type
 
-__all__ = ["Dim", "model_of", "tensor_proto", "type_proto", "widened_value"]
+__all__ = ["Dim", "composed_model", "model_of", "tensor_proto", "type_proto", "widened_value"]
 
 Dim = Union[int, str, None]
+
+_CONTRIBUTED_OPSET = 17
+"""What models with operators of com.microsoft import of ai.onnx, unless a type needs a newer IR."""
 
 
 def model_of(
@@ -58,6 +62,8 @@ def model_of(
     opsets = {domain: max(draft.opset, operator.since_version) if not domain else 0}
     if domain:
         opsets = {domain: operator.since_version, "": draft.opset or _companion(operator)}
+    if domain == CONTRIBUTED_DOMAIN:
+        opsets[""] = draft.opset or _CONTRIBUTED_OPSET
     model = helper.make_model(
         graph,
         opset_imports=[helper.make_opsetid(d, v) for d, v in opsets.items()],
@@ -65,6 +71,23 @@ def model_of(
         producer_name="hal",
     )
     return model
+
+
+def composed_model(draft: Draft, *, widened: bool) -> onnx.ModelProto:
+    """The model of a draft's composition, for the reference evaluator, at the newest opset."""
+    body = f"composed (float x) => (float y) {{ {draft.composition} }}"
+    graph = onnx.parser.parse_graph(body)
+    values = [(f"x{i}", v) for i, v in enumerate(draft.runs[0].inputs) if v is not None]
+    given = [(f"y{i}", t) for i, t in enumerate(draft.outputs) if t]
+    del graph.input[:], graph.output[:]
+    for name, value in values:
+        type_ = widened_value(value).type if widened else value.type
+        graph.input.append(helper.make_value_info(name, type_proto(type_)))
+    for name, type_ in given:
+        shown = _widened_string(type_) if widened else type_
+        graph.output.append(helper.make_value_info(name, type_proto(shown)))
+    newest = contract().newest_opset()
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", newest)])
 
 
 def type_proto(type_: str, dims: Sequence[Dim] | None = None) -> onnx.TypeProto:
