@@ -185,7 +185,8 @@ class Choice:
 
     `precision` is the type in which a model's float32 is computed: another than "float32" takes
     part only where the user has given a budget of error. `kinds` are the kinds of device that the
-    choice is for, none meaning all. `speed` is a guess for models like which nothing has been
+    choice is for, none meaning all. `variant` names a model derived of the user's (docs/routing.md)
+    that is compiled in its place. `speed` is a guess for models like which nothing has been
     measured yet: how fast it is, beside the fastest engine on such a device (1.0). `seconds` is
     what compiling takes beyond a moment.
     """
@@ -193,6 +194,7 @@ class Choice:
     options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
     precision: str = "float32"
     kinds: tuple[DeviceKind, ...] = ()
+    variant: str = ""
     speed: float = 0.3
     seconds: float = 0.0
 
@@ -209,9 +211,7 @@ class BackendSpec:
     `environment` is for an SDK that cannot share an environment with others: once the user has
     created it the backend is served from there, by host processes alone.
     `reference` says how the backend serves as a reference run of others; None: it does not.
-    `choices` are the options among which routing chooses, the first being the usual ones;
-    `variants` the names of derived models (docs/routing.md) that are worth trying on its devices,
-    each with a guess like `Choice.speed`.
+    `choices` are the ways to compile among which routing chooses, the first being the usual one.
     `repro` is for those who reproduce a result without HAL: for a device, the Python source of a
     function `run(model, inputs)` that needs NumPy and the runtime alone, its imports before it.
     `model` is the path of an ONNX file, `inputs` a dict of NumPy arrays by graph input, and it
@@ -228,5 +228,4 @@ class BackendSpec:
     environment: EnvironmentSpec | None = None
     reference: ReferenceUse | None = None
     choices: tuple[Choice, ...] = (Choice(),)
-    variants: Mapping[str, float] = dataclasses.field(default_factory=dict)
     repro: Callable[[Device], str] | None = None

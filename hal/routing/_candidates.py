@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from hal.backend import BackendSpec, Choice
+from hal.backend import Choice
 from hal.device import Device
 from hal.errors import HalError, UnavailableError
 from hal.model import Model
 from hal.plugins import Registry, State
 from hal.routing._candidate import Candidate
+from hal.routing._variants import impossible
 from hal.store import Store
 
 __all__ = ["Entry", "devices_of", "entries_of"]
@@ -63,8 +64,10 @@ def entries_of(
     store: Store,
     *,
     inexact: bool,
+    calibrated: bool,
 ) -> list[Entry]:
-    """Every candidate on these devices. `inexact` admits those that compute in another type."""
+    """Every candidate on these devices. `inexact` admits those that compute in another type,
+    `calibrated` those that need inputs of the user's own."""
     found: list[Entry] = []
     for device in devices:
         spec = registry.backends[device.backend].spec
@@ -73,22 +76,13 @@ def entries_of(
         for choice in choices or [Choice()]:
             why = reason
             if not why and choice.precision != "float32" and not inexact:
-                why = f"computes in {choice.precision}: takes part with a budget of error"
-            candidate = Candidate(device, dict(choice.options))
+                what = choice.variant or f"computes in {choice.precision}"
+                why = f"{what}: takes part with a budget of error (--accuracy)"
+            if not why and choice.variant:
+                why = impossible(choice.variant, calibrated=calibrated)
+            candidate = Candidate(device, dict(choice.options), choice.variant)
             found.append(Entry(candidate, choice.precision, choice.speed, choice.seconds, why))
-        found += _variants(spec, device, choices, reason, inexact=inexact)
     return found
-
-
-def _variants(
-    spec: BackendSpec, device: Device, choices: Sequence[Choice], reason: str, *, inexact: bool
-) -> list[Entry]:
-    usual = choices[0] if choices else Choice()
-    why = reason or ("" if inexact else "a variant: takes part with a budget of error")
-    return [
-        Entry(Candidate(device, dict(usual.options), name), name, speed, usual.seconds, why)
-        for name, speed in spec.variants.items()
-    ]
 
 
 def _refusal(registry: Registry, device: Device, model: Model, store: Store) -> str:

@@ -109,8 +109,8 @@ def guess(entry: Entry, work: Work) -> float:
     seconds = work.seconds(entry.candidate.device.kind)
     if entry.precision == "float32":
         return seconds / entry.speed
-    # Another type speeds up products, and int8 those of constant weights alone.
-    fast = work.product if entry.candidate.variant.startswith("int8") else (
+    # Another type speeds up products and convolutions, dynamic int8 products alone.
+    fast = work.product if entry.candidate.variant == "int8" else (
         work.convolution + work.grouped + work.product
     )  # fmt: skip
     share = fast / max(work.operations, 1.0)

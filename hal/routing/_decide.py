@@ -23,6 +23,7 @@ from hal.routing._race import NOISE, Race
 from hal.routing._report import Route, Row
 from hal.routing._sizes import sizes_of
 from hal.routing._trial import Trial, tolerances
+from hal.routing._variants import derive
 from hal.store import Store
 from hal.tensor import Tensor, Value
 
@@ -74,7 +75,15 @@ def decide(
     devices, struck = devices_of(registry, request.devices, allow_emulated=request.allow_emulated)
     remember(store, environment, registry, devices)
     inexact = request.accuracy is not None
-    entries = entries_of(registry, devices, struck, known.model, store, inexact=inexact)
+    entries = entries_of(
+        registry,
+        devices,
+        struck,
+        known.model,
+        store,
+        inexact=inexact,
+        calibrated=request.inputs is not None,
+    )
     shapes = {n: v.shape for n, v in inputs.items() if isinstance(v, Tensor)}
     work = work_of(known.model, shapes)
     costs = CostModel(store, environment.machine)
@@ -95,7 +104,7 @@ def decide(
     say("computing the reference")
     with Reference(registry, known.model) as reference:
         answers = reference.run(inputs)
-    trials = _Trials(registry, known, inputs, answers, request, rows, say)
+    trials = _Trials(registry, store, known, inputs, answers, request, rows, say)
     clear = trials.run(queue)
     found = _ranked(rows, request.policy)
     if found[0].state != "won":
@@ -129,6 +138,7 @@ class _Trials:
     def __init__(
         self,
         registry: Registry,
+        store: Store,
         known: Known,
         inputs: Mapping[str, Value],
         answers: ReferenceRun,
@@ -136,7 +146,7 @@ class _Trials:
         rows: dict[str, Row],
         say: Say,
     ) -> None:
-        self._registry, self._known, self._inputs = registry, known, inputs
+        self._registry, self._store, self._known, self._inputs = registry, store, known, inputs
         self._answers, self._request, self._rows, self._say = answers, request, rows, say
         self._allowed = tolerances(answers, request.accuracy)
         self._open: dict[str, Trial] = {}
@@ -171,6 +181,9 @@ class _Trials:
         trial = None
         try:
             model = self._known.model
+            if entry.candidate.variant:
+                own = self._request.inputs
+                model = derive(self._known, entry.candidate.variant, self._store, own)
             trial = Trial(self._registry, entry.candidate, model, self._inputs, timeout=_LIMIT)
             errors = trial.errors(self._answers)
         except HalError as error:

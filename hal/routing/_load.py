@@ -21,6 +21,7 @@ from hal.routing._report import Route
 from hal.routing._route import Router, pending_document
 from hal.routing._shaped import ShapedEngine
 from hal.routing._sizes import bucket
+from hal.routing._variants import derive
 from hal.store import Store
 
 __all__ = ["open_named", "open_routed"]
@@ -106,12 +107,14 @@ class _Opener:
         registry: Registry = load_plugins() if known is None else known[0]
         with registry:
             return open_engine(
-                registry, candidate, self._model(candidate), self._known.signature,
+                registry, candidate, self._model(store, candidate), self._known.signature,
                 hosted=self._hosted,
             )  # fmt: skip
 
-    def _model(self, candidate: Candidate) -> Model:
-        return self._known.model
+    def _model(self, store: Store, candidate: Candidate) -> Model:
+        if not candidate.variant:
+            return self._known.model
+        return derive(self._known, candidate.variant, store)
 
 
 def _open_dimensions(signature: Signature) -> bool:

@@ -20,6 +20,7 @@ from hal.routing._identity import Known, identify
 from hal.routing._policy import Policy
 from hal.routing._report import Route
 from hal.routing._sizes import bucket, sizes_of
+from hal.routing._variants import clear_variants
 from hal.store import Store
 from hal.tensor import Value
 
@@ -241,6 +242,7 @@ def clear_routes(store: Store, chosen: Iterable[Stored] | None) -> None:
     if chosen is None:
         store.delete("routes")
         store.delete("measurements")
+        clear_variants(store)
         return
     for stored in chosen:
         store.delete("routes", key=stored.key)

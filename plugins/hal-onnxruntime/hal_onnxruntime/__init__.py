@@ -78,8 +78,11 @@ def hal_backends() -> list[BackendSpec]:
             choices=(
                 Choice(speed=1.0),
                 Choice({"intra_op_threads": 1}, kinds=("cpu",), speed=0.6),
+                Choice(precision="int8", variant="int8", kinds=("cpu",), speed=2.2),
+                Choice(precision="int8", variant="int8-static", kinds=("cpu",), speed=1.8),
+                Choice(precision="float16", variant="float16", kinds=("gpu", "npu"), speed=1.8),
+                Choice(precision="bfloat16", variant="bfloat16", kinds=("gpu",), speed=1.8),
             ),
-            variants={"int8": 1.8},
             repro=_repro,
         )
     ]

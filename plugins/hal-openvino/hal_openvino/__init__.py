@@ -70,6 +70,7 @@ def hal_backends() -> list[BackendSpec]:
                 Choice({"threads": 1}, kinds=("cpu",), speed=0.6),
                 Choice({"precision": "bfloat16"}, "bfloat16", kinds=("cpu",), speed=1.7),
                 Choice({"precision": "float16"}, "float16", kinds=("gpu", "npu"), speed=1.7),
+                Choice(precision="int8", variant="int8-static", speed=2.2),
             ),
             repro=_repro,
         )

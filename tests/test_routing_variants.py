@@ -1,0 +1,163 @@
+"""Variants: derived models that stay close to the original, made once and kept."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import hal
+from hal.errors import ExecutionError, UnavailableError
+from hal.model import Model
+from hal.routing import _candidates, _decide, route
+from hal.routing._identity import Known, identify
+from hal.routing._variants import VARIANTS, clear_variants, derive, impossible
+from hal.store import Store
+
+F = TensorProto.FLOAT
+
+
+def mlp(width: int = 64) -> onnx.ModelProto:
+    rng = np.random.default_rng(3)
+
+    def weight(name: str, *shape: int) -> onnx.TensorProto:
+        array = rng.standard_normal(shape) / np.sqrt(shape[0])
+        return numpy_helper.from_array(array.astype(np.float32), name)
+
+    node, value = helper.make_node, helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [
+            node("MatMul", ["x", "a"], ["h"]),
+            node("Relu", ["h"], ["r"]),
+            node("Gemm", ["r", "b", "c"], ["y"]),
+        ],
+        "g",
+        [value("x", F, [8, width])],
+        [value("y", F, [8, width])],
+        [weight("a", width, 2 * width), weight("b", 2 * width, width), weight("c", width)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("HAL_HOME", str(tmp_path / "home"))
+    return Store()
+
+
+@pytest.fixture
+def known(store: Store) -> Known:
+    return identify(mlp(), store)
+
+
+X = np.random.default_rng(5).standard_normal((8, 64)).astype(np.float32)
+
+
+def error_of(original: Model, variant: Model, device: str) -> float:
+    results = []
+    for model in (original, variant):
+        with hal.load(model, device) as session:
+            results.append(session.run(None, {"x": X})[0])
+    expected, got = results
+    assert got.dtype == np.float32
+    return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "least", "most"),
+    [
+        ("int8", "ort:cpu", 1e-3, 0.05),
+        ("int8-static", "ort:cpu", 1e-3, 0.05),
+        ("float16", "ort:cpu", 1e-5, 2e-3),
+        ("bfloat16", "torch:cpu", 1e-4, 2e-2),
+    ],
+)
+def test_a_variant_is_close_and_made_once(
+    known: Known,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    device: str,
+    least: float,
+    most: float,
+) -> None:
+    made = derive(known, name, store, {"x": hal.Tensor.from_numpy(X)})
+    assert least < error_of(known.model, made, device) < most
+    assert len(made.data) < 0.7 * len(known.model.data)
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(subprocess, "run", never)
+    assert derive(known, name, store).data == made.data
+    (file,) = store.folder.iterdir()
+    file.write_bytes(b"cut short")
+    with pytest.raises((AssertionError, UnavailableError)):
+        derive(known, name, store)
+    clear_variants(store)
+    assert not list(store.folder.iterdir()) and not store.rows("variants")
+
+
+def test_what_cannot_be_made_says_why(
+    known: Known, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UnavailableError, match="--inputs"):
+        derive(known, "int8-static", store)
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])], "g", [value("x", F, [2])], [value("y", F, [2])]
+    )
+    relu = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(ExecutionError, match=r"int8 cannot be made .* no node of it would change"):
+        derive(identify(relu, store), "int8", store)
+    assert "no variant 'int3'" in impossible("int3", calibrated=True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for name in VARIANTS:
+        assert "pip install onnx" in impossible(name, calibrated=True)
+
+
+def test_external_weights_are_taken_along(tmp_path: Path, store: Store) -> None:
+    path = tmp_path / "outside.onnx"
+    onnx.save(mlp(), path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    known = identify(path, store)
+    made = derive(known, "float16", store)
+    assert made.folder is None and error_of(known.model, made, "ort:cpu") < 2e-3
+
+
+@pytest.mark.usefixtures("store")
+def test_a_route_within_a_budget_of_error_tries_them() -> None:
+    found = route(mlp(), devices=("ort:cpu",), accuracy=0.05, budget=2)
+    by_variant = {r.candidate.variant or str(dict(r.candidate.options)): r for r in found.rows}
+    assert 1e-3 < by_variant["int8"].error < 0.05
+    assert "--inputs" in by_variant["int8-static"].reason
+    strict = route(mlp(), devices=("ort:cpu",), budget=2)
+    rows = {r.candidate.variant: r for r in strict.rows if r.candidate.variant}
+    assert "takes part with a budget of error" in rows["int8"].reason
+    assert not strict.winner.candidate.variant
+
+
+@pytest.mark.usefixtures("store")
+def test_a_variant_that_won_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ort_alone(registry: Any, named: Any, *, allow_emulated: bool) -> Any:
+        return _candidates.devices_of(registry, ("ort:cpu",), allow_emulated=allow_emulated)
+
+    def int8_wins(rows: Any, policy: Any) -> Any:
+        rows = {k: r for k, r in rows.items() if r.candidate.variant == "int8"}
+        return ranked(rows, policy)
+
+    ranked = _decide._ranked
+    monkeypatch.setattr(_decide, "_ranked", int8_wins)
+    monkeypatch.setattr(_decide, "devices_of", ort_alone)
+    with hal.load(mlp(), accuracy=0.05, budget=2) as session:
+        assert session.route is not None
+        assert session.route.winner.candidate.variant == "int8"
+        got = session.run(None, {"x": X})[0]
+    with hal.load(mlp(), "ort:cpu") as exact:
+        expected = exact.run(None, {"x": X})[0]
+    error = np.linalg.norm(got - expected) / np.linalg.norm(expected)
+    assert 1e-3 < error < 0.05
