@@ -140,7 +140,11 @@ class TorchArrays(Arrays):
             return torch.empty(tensor.shape, dtype=dtype, device=self.device)
         octets = torch.frombuffer(tensor.data, dtype=torch.uint8)
         if octets.data_ptr() % dtype.itemsize:
-            octets = octets.clone()  # as bytes: torch crashes on some types that are not aligned
+            # Torch crashes on some types that are not aligned. NumPy copies: many small copies by
+            # torch's threads are mostly waking and waiting.
+            aligned = torch.empty(octets.shape, dtype=torch.uint8)
+            np.copyto(aligned.numpy(), np.frombuffer(tensor.data, np.uint8))
+            octets = aligned
         made = octets.view(dtype).view(tensor.shape)
         return made if self._on_host else made.to(self.device)
 
