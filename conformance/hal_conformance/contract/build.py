@@ -12,18 +12,19 @@ from hal_conformance.case import Case, DataSet
 from hal_conformance.contract import families, microsoft
 from hal_conformance.contract.draft import Ask, Draft, generators_of
 from hal_conformance.contract.draw import seed_of
+from hal_conformance.contract.older.table import OLDER, asks_of
 from hal_conformance.contract.oracles import Verdict, expected_of
 from hal_conformance.contract.protos import Dim, model_of, symbolic
 from hal_conformance.contract.quantized.build import quantised_cases
 from hal_conformance.model_facts import model_facts
 
-__all__ = ["build", "contract_cases", "drafts", "load_families"]
+__all__ = ["build", "contract_cases", "drafts", "load_families", "older_drafts"]
 
 
 def contract_cases() -> Iterator[Case]:
     """Every case of the suite: by operator, constraint and type as the contract has them, then the
     quantised forms."""
-    for ask, draft in drafts():
+    for ask, draft in (*drafts(), *older_drafts()):
         yield build(ask, draft)
     yield from quantised_cases()
 
@@ -48,6 +49,15 @@ def drafts(*keys: str) -> Iterator[tuple[Ask, Draft]]:
                         raise ValueError(f"the id {ask.id(draft.slug)} is given twice")
                     seen.add(ask.id(draft.slug))
                     yield ask, draft
+
+
+def older_drafts() -> Iterator[tuple[Ask, Draft]]:
+    """What the generators of older versions yield, in the order of their table."""
+    importlib.import_module("hal_conformance.contract.older.rows")
+    for row in OLDER:
+        for ask in asks_of(row.resolve()):
+            for draft in row.generator(ask):
+                yield ask, draft
 
 
 def build(ask: Ask, draft: Draft) -> Case:

@@ -1,0 +1,4 @@
+"""Older versions of operators whose meaning differs from that of the newest.
+
+`table` says which, and why; `rows` has the cases.
+"""
