@@ -184,6 +184,25 @@ class Selection:
 
 
 @dataclasses.dataclass(frozen=True)
+class DeepReport:
+    """What `--depth deep` found beside the score: `draws` cases of each of `targets` operators and
+    types, of which `searched` were reached. `outcomes` counts the cases that ran; `failures` are
+    the minimal ones, one an operator and type at most."""
+
+    draws: int
+    targets: int
+    searched: int
+    outcomes: Mapping[str, int]
+    failures: tuple[CaseResult, ...]
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        return self.searched == self.targets
+
+
+@dataclasses.dataclass(frozen=True)
 class DeviceReport:
     """Everything measured on one device. `scores` is None when the run is incomplete: part of a run
     is no score. `outcomes` and `classes` count every outcome and class by name, zeros included.
@@ -204,6 +223,7 @@ class DeviceReport:
     selection: Selection
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    deep: DeepReport | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from hal.cli.completion import complete_device, complete_profile
 from hal.errors import OutputError, UsageError
 from hal.plugins import load_plugins
 from hal_conformance.case import SUITES
+from hal_conformance.cli_deep import check_depth, deep_targets, deepen, show_deep
 from hal_conformance.cli_show import inspect, refuse_report_options
 from hal_conformance.journal import Journal
 from hal_conformance.report import DeviceReport, Limits, Report, Selection
@@ -95,6 +96,15 @@ def conformance(
             help="Write an expectations file that lists every failure of this run.",
         ),
     ] = None,
+    depth: Annotated[
+        str,
+        typer.Option(
+            metavar="DEPTH", help="deep: draw more cases of suite contract, and shrink what fails."
+        ),
+    ] = "default",
+    draws: Annotated[
+        int, typer.Option(min=1, help="Cases that --depth deep draws of each operator and type.")
+    ] = 20,
     show: Annotated[
         bool,
         typer.Option(
@@ -147,12 +157,15 @@ def conformance(
 
       hal conformance -d ort:cpu --suite contract -k Gather-13/string-rows --show --repro DIR
 
+      hal conformance -d ort:cpu --suite contract -k contract/Conv- --depth deep
+
       hal conformance -d ort:cpu --suite contract --submission ort-cpu
     """
     gates = [Gate.parse(text) for text in fail_under or ()]
     files = ReportFiles(json_file, junit_file, html_file, markdown_file, expectations_file)
     files.check()
     patterns = pattern or []
+    deep = check_depth(depth, suite)
     terminal = Terminal(console(), stderr_console())
     if show or repro is not None:
         refuse_report_options(
@@ -161,6 +174,7 @@ def conformance(
             markdown=markdown_file,
             write_expectations=expectations_file,
             fail_under=fail_under,
+            depth=deep,
             submission=submission,
         )
     if submission is not None:
@@ -183,8 +197,11 @@ def conformance(
         if show or repro is not None:
             inspect(registry, devices, plan, terminal, show=show, repro=repro, json_file=json_file)
             return
+        chosen = deep_targets(plan) if deep else []
         for report in measure(registry, devices, plan, terminal.progress, journals.append):
             reports.append(report)
+        if deep:
+            reports = deepen(registry, reports, plan, terminal, chosen, draws)
     failure: OutputError | None = None
     try:
         files.write([("", Report(tuple(reports)))])
@@ -194,10 +211,14 @@ def conformance(
         error.next_step = "make room, then repeat the command with --resume: no case runs again"
         failure = error
     terminal.show(reports)  # last, as whoever reads it may close the pipe
+    show_deep(terminal, reports)
     if failure:
         raise failure
     if not all(r.complete for r in reports):
         terminal.note("interrupted; run the same command with --resume to run what is missing")
+        raise typer.Exit(_INTERRUPTED)
+    if any(r.deep and not r.deep.complete for r in reports):
+        terminal.note("interrupted: the search has not reached every operator and type")
         raise typer.Exit(_INTERRUPTED)
     problems = [f"{r.device.id}: {p}" for r in reports for p in r.problems]
     problems += [p for g in gates for r in reports if (p := g.problem(r))]

@@ -18,6 +18,7 @@ from hal_conformance._files import check_writable, write_text
 from hal_conformance._report_types import (
     CaseResult,
     ContractInfo,
+    DeepReport,
     DeviceReport,
     Environment,
     GroupScore,
@@ -34,6 +35,7 @@ __all__ = [
     "SCHEMA",
     "CaseResult",
     "ContractInfo",
+    "DeepReport",
     "DeviceReport",
     "Environment",
     "GroupScore",
@@ -174,6 +176,7 @@ def _device_report_to_json(report: DeviceReport) -> Json:
             for o in report.operators
         ],
         "cases": [result_to_json(r) for r in report.cases],
+        **({"deep": _deep_to_json(report.deep)} if report.deep else {}),
     }
 
 
@@ -200,6 +203,24 @@ def _device_report_from_json(data: Any) -> DeviceReport:
         selection=_selection_from_json(_get(data, "selection", dict)),
         problems=_strings(data, "problems"),
         notes=_strings(data, "notes"),
+        deep=_deep_from_json(_get(data, "deep", dict)) if "deep" in data else None,
+    )
+
+
+def _deep_to_json(deep: DeepReport) -> Json:
+    failures = [result_to_json(r) for r in deep.failures]
+    return {**vars(deep), "outcomes": dict(deep.outcomes), "failures": failures}
+
+
+def _deep_from_json(data: Json) -> DeepReport:
+    return DeepReport(
+        draws=_get(data, "draws", int),
+        targets=_get(data, "targets", int),
+        searched=_get(data, "searched", int),
+        outcomes=_counts(data, "outcomes"),
+        failures=_each(data, "failures", result_from_json),
+        notes=_strings(data, "notes"),
+        seconds=_number(data, "seconds"),
     )
 
 

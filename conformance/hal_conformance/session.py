@@ -16,6 +16,7 @@ from hal.device import backend_of
 from hal.errors import UsageError
 from hal.plugins import BackendStatus, Registry, State
 from hal_conformance.case import CaseFacts, HasId, Suite, is_contributed, load_suite, select
+from hal_conformance.deep.choices import is_deep
 from hal_conformance.expectations import Expectations
 from hal_conformance.expectations_judge import judge
 from hal_conformance.journal import Journal
@@ -76,7 +77,8 @@ class Plan:
 def choose_cases(
     registry: Registry, suite_name: str, profile: str, patterns: Sequence[str]
 ) -> tuple[Suite, list[CaseFacts]]:
-    """A suite, and its cases that the profile and the patterns admit. Raises as `Plan.make`."""
+    """A suite, and its cases that the profile and the patterns admit; a pattern that is the id of a
+    deep case adds that case. Raises as `Plan.make`."""
     operators = _profile_operators(profile) if profile else None
     suite = load_suite(suite_name, registry.suites)
     if profile and isinstance(suite, PluginSuite):
@@ -84,10 +86,13 @@ def choose_cases(
             f"profiles are of ONNX's operators, and the suite {suite.name} has others",
             next_step=f"hal conformance --suite {suite.name} -k PATTERN",
         )
-    cases = select(suite, patterns, operators=operators)
+    deep = [suite.facts(p) for p in patterns if suite.name == "contract" and is_deep(p)]
+    others = [p for p in patterns if p not in {case.id for case in deep}]
+    cases = [] if deep and not others else select(suite, others, operators=operators)
     if not profile:  # com.microsoft is counted apart: one run has its cases, or the standard's
         asked = any(CONTRIBUTED_DOMAIN in p.lower() for p in patterns)
         cases = [c for c in cases if is_contributed(c) == asked]
+    cases += deep
     if not cases:
         raise UsageError(
             f"profile {profile!r} has no case that matches",

@@ -5,11 +5,18 @@ from __future__ import annotations
 
 import collections
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.text import Text
 
 from hal import Device, OutcomeClass
@@ -56,6 +63,21 @@ class Terminal:
             *columns, console=self.err, transient=True, disable=not self.err.is_terminal
         ) as bar:
             yield CaseProgress(bar, bar.add_task(device.id, total=total, counts=""))
+
+    @contextmanager
+    def bar(self, text: str, total: int) -> Iterator[Callable[[object], None]]:
+        """A progress bar; what it yields is called once a step. Silent where there is no
+        terminal."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(
+            *columns,
+            TimeElapsedColumn(),
+            console=self.err,
+            transient=True,
+            disable=not self.err.is_terminal,
+        ) as bar:
+            task = bar.add_task(text, total=total)
+            yield lambda step: bar.advance(task)
 
     def show(self, reports: Sequence[DeviceReport]) -> None:
         """One row a device, then each device's worst operators with their reasons."""

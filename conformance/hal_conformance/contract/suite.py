@@ -8,7 +8,8 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from hal_conformance.cached_suite import CachedSuite, distribution_version
-from hal_conformance.case import Case
+from hal_conformance.case import Case, CaseFacts
+from hal_conformance.deep.choices import is_deep
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -31,6 +32,19 @@ class ContractSuite(CachedSuite):
         super().__init__(
             f"contract {digest}, onnx {onnx_version}", f"contract-{onnx_version}-{digest}"
         )
+
+    def facts(self, case_id: str) -> CaseFacts:
+        """The facts of one case, or of a deep one, which is made from its id. Raises UsageError if
+        there is no such case."""
+        return self.load(case_id) if is_deep(case_id) else super().facts(case_id)
+
+    def load(self, case_id: str) -> Case:
+        """One case whole; see `facts`."""
+        if not is_deep(case_id):
+            return super().load(case_id)
+        from hal_conformance.deep.makers import deep_case  # imports onnx
+
+        return deep_case(case_id)
 
     def make_cases(self) -> Iterable[Case]:
         """The cases, made anew."""

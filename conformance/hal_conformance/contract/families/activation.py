@@ -75,7 +75,7 @@ def _softsign(x: Array) -> Array:
 
 
 Attributes = Mapping[str, object]
-_VARIANTS: Mapping[str, tuple[Callable[..., Array], tuple[Attributes, ...]]] = {
+VARIANTS: Mapping[str, tuple[Callable[..., Array], tuple[Attributes, ...]]] = {
     "Sigmoid": (_sigmoid, ({},)),
     "Softplus": (_softplus, ({},)),
     "Softsign": (_softsign, ({},)),
@@ -92,7 +92,7 @@ _VARIANTS: Mapping[str, tuple[Callable[..., Array], tuple[Attributes, ...]]] = {
 }
 
 
-class _Composed(Unary):
+class Composed(Unary):
     """An activation: several functions in a row, cancelling near zero where they approach it."""
 
     def tolerance(self, element: ElementType, name: str) -> Tolerance:
@@ -103,10 +103,10 @@ class _Composed(Unary):
         return composed(element, magnitude=1.0)
 
 
-@generates(*_VARIANTS)
+@generates(*VARIANTS)
 def activation(ask: Ask) -> Iterator[Draft]:
     """An activation at its default attributes and away from them."""
-    formula, variants = _VARIANTS[ask.name]
+    formula, variants = VARIANTS[ask.name]
     for attributes in variants:
         suffix = "".join(f"-{k}{v}" for k, v in attributes.items())
 
@@ -115,14 +115,14 @@ def activation(ask: Ask) -> Iterator[Draft]:
 
         # NaN: max, min and comparisons in a definition leave open what comes of it. Infinities:
         # products of 0 and infinity do; `extremes` has the finite ends.
-        row = _Composed(apply, -6, 6, limit=20, nan=ask.name in _WITH_NAN, reference_error=1e-6)
+        row = Composed(apply, -6, 6, limit=20, nan=ask.name in WITH_NAN, reference_error=1e-6)
         yield from unary_drafts(ask, row, attributes, suffix)
 
 
 _FLOAT_CONSTANTS = ("Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Selu", "Swish", "Celu", "Elu")
 """Whose attributes, defaults or function bodies hold constants in float32, also for double."""
 
-_WITH_NAN = ("Sigmoid", "Softplus", "Softsign", "Mish", "Gelu", "Swish")
+WITH_NAN = ("Sigmoid", "Softplus", "Softsign", "Mish", "Gelu", "Swish")
 
 
 @generates("Sigmoid", "Softplus", "Softsign", "Elu", "Selu", "HardSigmoid", "Gelu", "LeakyRelu")
@@ -131,10 +131,10 @@ def saturation(ask: Ask) -> Iterator[Draft]:
     element = ask.element
     top = {ElementType.FLOAT16: 100.0}.get(element, 1000.0)
     x = narrow(np.array([-top, -88.75, -50.0, -20.0, 20.0, 50.0, 88.75, top]), element)
-    formula = _VARIANTS[ask.name][0]
+    formula = VARIANTS[ask.name][0]
     with np.errstate(all="ignore"):
         expected = formula(widen(x))
-    tolerance = _Composed(formula).tolerance(element, ask.name)
+    tolerance = Composed(formula).tolerance(element, ask.name)
     yield ask.draft("far", [x], [expected], tolerance=tolerance)
 
 
@@ -182,17 +182,17 @@ def _hardmax(x: Array, axis: int) -> Array:
     return result
 
 
-_ALONG_AXIS: Mapping[str, Callable[[Array, int], Array]] = {
+ALONG_AXIS: Mapping[str, Callable[[Array, int], Array]] = {
     "Softmax": _softmax,
     "LogSoftmax": _log_softmax,
     "Hardmax": _hardmax,
 }
 
 
-@generates(*_ALONG_AXIS)
+@generates(*ALONG_AXIS)
 def along_axis(ask: Ask) -> Iterator[Draft]:
     """Every axis from both ends, ties, values far apart and far from zero, one element."""
-    element, formula = ask.element, _ALONG_AXIS[ask.name]
+    element, formula = ask.element, ALONG_AXIS[ask.name]
     exact = ask.name == "Hardmax"
     magnitude = 32.0 if ask.name == "LogSoftmax" else 1.0
     tolerance = EXACT if exact else composed(element, magnitude=magnitude)

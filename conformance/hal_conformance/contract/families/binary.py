@@ -53,7 +53,7 @@ def _truncated(a: Array, b: Array) -> Array:
     return np.asarray(np.where((x < 0) != (y < 0), -quotient, quotient))
 
 
-_ARITHMETIC: Mapping[str, Formula] = {
+ARITHMETIC: Mapping[str, Formula] = {
     "Add": np.add,
     "Sub": np.subtract,
     "Mul": np.multiply,
@@ -61,14 +61,14 @@ _ARITHMETIC: Mapping[str, Formula] = {
 }
 
 
-@generates(*_ARITHMETIC)
+@generates(*ARITHMETIC)
 def arithmetic(ask: Ask) -> Iterator[Draft]:
     """Add, Sub, Mul and Div. Integers stay within their range: of overflow the standard says
     nothing."""
-    element, formula = ask.element, _ARITHMETIC[ask.name]
+    element, formula = ask.element, ARITHMETIC[ask.name]
     tolerance = elementary(element, ask.name)
     for slug, (left, right) in _shapes(ask).items():
-        run = _run(ask, slug, left, right, formula)
+        run = drawn_run(ask, slug, left, right, formula)
         yield Draft(slug=slug, runs=(run,), outputs=(ask.type,), tolerance=tolerance)
     if is_float(element):
         yield _special(ask, "edges", normal_edges(element), formula, tolerance)
@@ -78,7 +78,9 @@ def arithmetic(ask: Ask) -> Iterator[Draft]:
         yield _extremes(ask, formula)
     if ask.full:
         pairs = (((2, 3), (2, 3)), ((4, 1), (1, 5)), ((1, 3), (6, 3)), ((2, 3), (2, 3)))
-        runs = tuple(_run(ask, f"symbolic{i}", a, b, formula) for i, (a, b) in enumerate(pairs))
+        runs = tuple(
+            drawn_run(ask, f"symbolic{i}", a, b, formula) for i, (a, b) in enumerate(pairs)
+        )
         yield Draft(slug="symbolic", runs=runs, outputs=(ask.type,), tolerance=tolerance)
 
 
@@ -86,7 +88,7 @@ def _shapes(ask: Ask) -> Mapping[str, tuple[Shape, Shape]]:
     return _FULL if ask.full else _FEW
 
 
-def _run(ask: Ask, slug: str, left: Shape, right: Shape, formula: Formula) -> Run:
+def drawn_run(ask: Ask, slug: str, left: Shape, right: Shape, formula: Formula) -> Run:
     draw, element = ask.draw(slug), ask.element
     low, high = _interval(element)
     a, b = draw.tensor(element, left, low, high), draw.tensor(element, right, low, high)
@@ -98,7 +100,7 @@ def _run(ask: Ask, slug: str, left: Shape, right: Shape, formula: Formula) -> Ru
             b = narrow(np.where(widen(b) == 0, 3, widen(b)), element)
     elif ask.name == "Div":
         b = narrow(np.where(np.abs(widen(b)) < 0.1, 0.75, widen(b)), element)
-    return _paired(a, b, formula)
+    return paired(a, b, formula)
 
 
 def _interval(element: ElementType) -> tuple[float, float]:
@@ -107,7 +109,7 @@ def _interval(element: ElementType) -> tuple[float, float]:
     return (-8, 8)
 
 
-def _paired(a: Tensor, b: Tensor, formula: Formula) -> Run:
+def paired(a: Tensor, b: Tensor, formula: Formula) -> Run:
     with np.errstate(all="ignore"):
         return Run((a, b), (formula(widen(a), widen(b)),))
 
@@ -115,7 +117,7 @@ def _paired(a: Tensor, b: Tensor, formula: Formula) -> Run:
 def _special(ask: Ask, slug: str, values: Array, formula: Formula, tolerance: Tolerance) -> Draft:
     """Every value against every other."""
     a, b = narrow(values[:, None], ask.element), narrow(values[None, :], ask.element)
-    run = _paired(a, b, formula)
+    run = paired(a, b, formula)
     return Draft(slug=slug, runs=(run,), outputs=(ask.type,), tolerance=tolerance)
 
 
@@ -138,7 +140,7 @@ def _extremes(ask: Ask, formula: Formula) -> Draft:
     return ask.draft("extremes", inputs, [results])
 
 
-_COMPARISONS: Mapping[str, Formula] = {
+COMPARISONS: Mapping[str, Formula] = {
     "Equal": np.equal,
     "Greater": np.greater,
     "GreaterOrEqual": np.greater_equal,
@@ -147,29 +149,27 @@ _COMPARISONS: Mapping[str, Formula] = {
 }
 
 
-@generates(*_COMPARISONS)
+@generates(*COMPARISONS)
 def comparison(ask: Ask) -> Iterator[Draft]:
     """Comparisons: many equal pairs, neighbours at the extremes, infinities, NaN."""
     if not ask.first:
         return
-    element, formula = ask.element, _COMPARISONS[ask.name]
+    element, formula = ask.element, COMPARISONS[ask.name]
     bool_ = ("tensor(bool)",)
     for slug, (left, right) in _shapes(ask).items():
         draw = ask.draw(slug)
-        run = _paired(
-            draw.tensor(element, left, -2, 2), draw.tensor(element, right, -2, 2), formula
-        )
+        run = paired(draw.tensor(element, left, -2, 2), draw.tensor(element, right, -2, 2), formula)
         yield Draft(slug=slug, runs=(run,), outputs=bool_)
     values = normal_edges(element)
     a, b = narrow(values[:, None], element), narrow(values[None, :], element)
-    yield Draft(slug="edges", runs=(_paired(a, b, formula),), outputs=bool_)
+    yield Draft(slug="edges", runs=(paired(a, b, formula),), outputs=bool_)
     if is_float(element):
         values = np.array([np.nan, 0.0, 1.0, np.inf])
         a, b = narrow(values[:, None], element), narrow(values[None, :], element)
-        yield Draft(slug="nan", runs=(_paired(a, b, formula),), outputs=bool_)
+        yield Draft(slug="nan", runs=(paired(a, b, formula),), outputs=bool_)
 
 
-_LOGIC: Mapping[str, Formula] = {
+LOGIC: Mapping[str, Formula] = {
     "And": np.logical_and,
     "Or": np.logical_or,
     "Xor": np.logical_xor,
@@ -179,21 +179,21 @@ _LOGIC: Mapping[str, Formula] = {
 }
 
 
-@generates(*_LOGIC)
+@generates(*LOGIC)
 def logic(ask: Ask) -> Iterator[Draft]:
     """Logical and bitwise operators."""
     if not ask.first:
         return
-    element, formula = ask.element, _LOGIC[ask.name]
+    element, formula = ask.element, LOGIC[ask.name]
     for slug, (left, right) in _shapes(ask).items():
         draw = ask.draw(slug)
         low, high = (0, 1) if element is ElementType.BOOL else bounds(element)
         low, high = max(low, -(1 << 31)), min(high, (1 << 31) - 1)
         a, b = draw.tensor(element, left, low, high), draw.tensor(element, right, low, high)
-        yield Draft(slug=slug, runs=(_paired(a, b, formula),), outputs=(ask.type,))
+        yield Draft(slug=slug, runs=(paired(a, b, formula),), outputs=(ask.type,))
     values = edges(element)
     a, b = narrow(values[:, None], element), narrow(values[None, :], element)
-    yield Draft(slug="edges", runs=(_paired(a, b, formula),), outputs=(ask.type,))
+    yield Draft(slug="edges", runs=(paired(a, b, formula),), outputs=(ask.type,))
 
 
 @generates("BitShift")
@@ -251,7 +251,7 @@ def modulo(ask: Ask) -> Iterator[Draft]:
                 # Quotients with a whole number of quarters: no rounding decides the result.
                 a, b = (narrow(np.round(widen(t) * 4) / 4, element) for t in (a, b))
                 b = narrow(np.where(widen(b) == 0, 1.25, widen(b)), element)
-            run = _paired(a, b, formula)
+            run = paired(a, b, formula)
             attributes = {"fmod": fmod}
             yield Draft(slug=name, runs=(run,), outputs=(ask.type,), attributes=attributes)
         if is_float(element):
@@ -259,7 +259,7 @@ def modulo(ask: Ask) -> Iterator[Draft]:
             a, b = narrow(values[:, None], element), narrow(values[None, :], element)
             # The standard's own words give more than IEEE 754's fmod: x mod inf keeps its sign
             # rule, and NaN wherever it says so; NumPy follows both.
-            run = _paired(a, b, formula)
+            run = paired(a, b, formula)
             yield Draft(
                 slug=f"edges-fmod{fmod}",
                 runs=(run,),

@@ -53,11 +53,11 @@ def _targets(ask: Ask) -> list[ElementType]:
 
 
 def _pair(ask: Ask, source: ElementType, target: ElementType) -> Iterator[Draft]:
-    values = _values(source, target)
+    values = values_for(source, target)
     if not len(values):
         return
     x = narrow(values, source)
-    expected = _converted(widen(x), source, target)
+    expected = converted(widen(x), source, target)
     yield _draft(ask, f"to-{target.onnx_name}", x, target, expected)
 
 
@@ -104,7 +104,7 @@ def _draft(
     )
 
 
-def _values(source: ElementType, target: ElementType) -> Array:
+def values_for(source: ElementType, target: ElementType) -> Array:
     """Values of the source whose conversion to the target is defined by the standard."""
     if source is _STRING:
         return _texts(target)
@@ -217,7 +217,7 @@ def _printable(source: ElementType) -> Array:
     return np.array([])
 
 
-def _converted(x: Array, source: ElementType, target: ElementType) -> Any:
+def converted(x: Array, source: ElementType, target: ElementType) -> Any:
     if target is _STRING:
         return x if source is _STRING else np.array([str(int(v)) for v in x], dtype=object)
     if source is _STRING:

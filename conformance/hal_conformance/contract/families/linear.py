@@ -14,14 +14,14 @@ from hal_conformance.contract.tolerance import accumulated, elementary
 Shape = tuple[int, ...]
 
 
-def _product(ask: Ask, slug: str, left: Shape, right: Shape) -> tuple[Run, float]:
+def product(ask: Ask, slug: str, left: Shape, right: Shape) -> tuple[Run, float]:
     draw = ask.draw(slug)
     a, b = draw.tensor(ask.element, left, -3, 3), draw.tensor(ask.element, right, -3, 3)
     x, y = widen(a), widen(b)
-    return Run((a, b), (np.matmul(x, y),)), _magnitude(x, y)
+    return Run((a, b), (np.matmul(x, y),)), magnitude_of(x, y)
 
 
-def _magnitude(x: Array, y: Array) -> float:
+def magnitude_of(x: Array, y: Array) -> float:
     if x.dtype.kind != "f":
         return 0.0
     return float(np.max(np.matmul(np.abs(x), np.abs(y)), initial=0.0))
@@ -47,12 +47,12 @@ def matmul(ask: Ask) -> Iterator[Draft]:
     for slug, (left, right) in rows.items():
         if not ask.full and slug not in ("matrices", "broadcast", "vector-matrix", "long"):
             continue
-        run, magnitude = _product(ask, slug, left, right)
+        run, magnitude = product(ask, slug, left, right)
         tolerance = accumulated(ask.element, terms=left[-1], magnitude=magnitude)
         yield Draft(slug=slug, runs=(run,), outputs=(ask.type,), tolerance=tolerance)
     if ask.full:
         pairs = (((2, 3), (3, 4)), ((5, 1), (1, 2)), ((1, 7), (7, 1)))
-        made = [_product(ask, f"symbolic{i}", *pair) for i, pair in enumerate(pairs)]
+        made = [product(ask, f"symbolic{i}", *pair) for i, pair in enumerate(pairs)]
         magnitude = max(m for _, m in made)
         tolerance = accumulated(ask.element, terms=7, magnitude=magnitude)
         runs = tuple(run for run, _ in made)
@@ -83,7 +83,7 @@ def gemm(ask: Ask) -> Iterator[Draft]:
         alpha, beta = attributes.get("alpha", 1.0), attributes.get("beta", 1.0)
         result = alpha * np.matmul(x, y)
         inputs: list[Tensor] = [a, b]
-        magnitude = abs(alpha) * _magnitude(x, y)
+        magnitude = abs(alpha) * magnitude_of(x, y)
         if shape is not None:
             c = draw.tensor(ask.element, shape, -3, 3)
             result = result + beta * widen(c)

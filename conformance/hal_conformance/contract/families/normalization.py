@@ -15,7 +15,7 @@ from hal_conformance.contract.tolerance import Tolerance, composed
 _EPSILON = float(np.float32(1e-5))
 
 
-def _tolerance(element: ElementType, *, stashed: bool = False) -> Tolerance:
+def normal_tolerance(element: ElementType, *, stashed: bool = False) -> Tolerance:
     """Normalised values are of size one, scaled by up to four. What the standard says is computed
     in float32 (`stash_type`) is no better for double."""
     if stashed and element is ElementType.DOUBLE:
@@ -24,7 +24,7 @@ def _tolerance(element: ElementType, *, stashed: bool = False) -> Tolerance:
     return composed(element, magnitude=64.0 if element is ElementType.DOUBLE else 4.0)
 
 
-def _standardised(x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array, Array]:
+def standardised(x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array, Array]:
     mean = x.mean(axis=axes, keepdims=True)
     inverse = 1 / np.sqrt(((x - mean) ** 2).mean(axis=axes, keepdims=True) + epsilon)
     return (x - mean) * inverse, mean, inverse
@@ -55,7 +55,7 @@ def layer_normalization(ask: Ask) -> Iterator[Draft]:
         scale = draw.tensor(element, shape[at % 4 :], -2, 2)
         inputs = [x, scale]
         used = _EPSILON if epsilon is None else float(np.float32(epsilon))
-        normal, mean, inverse = _standardised(widen(x), axes, used)
+        normal, mean, inverse = standardised(widen(x), axes, used)
         result = normal * widen(scale)
         if bias:
             b = draw.tensor(element, shape[at % 4 :], -1, 1)
@@ -75,7 +75,7 @@ def layer_normalization(ask: Ask) -> Iterator[Draft]:
             [result, mean, inverse][:outputs],
             outputs=types,
             attributes=attributes,
-            tolerance=_tolerance(coarse, stashed=True),
+            tolerance=normal_tolerance(coarse, stashed=True),
         )
 
 
@@ -103,7 +103,7 @@ def rms_normalization(ask: Ask) -> Iterator[Draft]:
             [wide / root * widen(scale)],
             outputs=(f"tensor({kind.onnx_name})",),
             attributes=settings,
-            tolerance=_tolerance(coarse, stashed=True),
+            tolerance=normal_tolerance(coarse, stashed=True),
         )
 
 
@@ -123,7 +123,7 @@ def channel_normalization(ask: Ask) -> Iterator[Draft]:
         wide = widen(x)
         used = _EPSILON if epsilon is None else float(np.float32(epsilon))
         parts = wide.reshape(shape[0], groups if grouped else shape[1], -1)
-        normal = _standardised(parts, (2,), used)[0].reshape(shape)
+        normal = standardised(parts, (2,), used)[0].reshape(shape)
         channels = (1, -1) + (1,) * (len(shape) - 2)
         result = normal * widen(scale).reshape(channels) + widen(bias).reshape(channels)
         attributes: dict[str, Any] = {"num_groups": groups} if grouped else {}
@@ -134,7 +134,7 @@ def channel_normalization(ask: Ask) -> Iterator[Draft]:
             [x, scale, bias],
             [result],
             attributes=attributes,
-            tolerance=_tolerance(ask.element, stashed=grouped),
+            tolerance=normal_tolerance(ask.element, stashed=grouped),
         )
 
 
@@ -206,7 +206,7 @@ def lp_normalization(ask: Ask) -> Iterator[Draft]:
                 [narrow(x, ask.element)],
                 [expected],
                 attributes=attributes,
-                tolerance=_tolerance(ask.element),
+                tolerance=normal_tolerance(ask.element),
                 oracle="none" if p == 1 else "widened",
                 reason="onnx 1.23.2's evaluator sums for p=1 without absolute values",
             )

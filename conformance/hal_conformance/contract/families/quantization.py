@@ -22,7 +22,7 @@ _E8M0 = ElementType.FLOAT8E8M0
 _TIES = (0.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.25, 0.75, 1.0, -1.0, 3.0)
 
 
-def _quantised(x: Array, scale: Any, zero: Any, target: ElementType) -> Array:
+def quantised_to(x: Array, scale: Any, zero: Any, target: ElementType) -> Array:
     steps = x / scale
     if is_integer(target):
         low, high = bounds(target)
@@ -76,7 +76,7 @@ def quantize(ask: Ask) -> Iterator[Draft]:
             attributes["axis"] = axis
         if block:
             attributes["block_size"] = block
-        expected = _quantised(widen(narrow(x, source)), steps, point, target)
+        expected = quantised_to(widen(narrow(x, source)), steps, point, target)
         yield ask.draft(
             slug,
             inputs,
@@ -179,7 +179,7 @@ def qlinear_matmul(ask: Ask) -> Iterator[Draft]:
         product = np.matmul(
             (widen(a) - widen(points[0])) * 0.5, (widen(b) - widen(points[1])) * 0.25
         )
-        expected = _quantised(product, 1.875, widen(points[2]), kinds["T3"])
+        expected = quantised_to(product, 1.875, widen(points[2]), kinds["T3"])
         inputs = [a, scales[0], points[0], b, scales[1], points[1], scales[2], points[2]]
         integers = is_integer(kinds["T3"])
         half = kinds["TS"] is not ElementType.FLOAT
@@ -234,7 +234,7 @@ def qlinear_conv(ask: Ask) -> Iterator[Draft]:
         yield ask.draft(
             slug,
             inputs,
-            [_quantised(real, y_scale, widen(points[2]), kinds["T3"])],
+            [quantised_to(real, y_scale, widen(points[2]), kinds["T3"])],
             outputs=(f"tensor({kinds['T3'].onnx_name})",),
             attributes=attributes,
             oracle="native",

@@ -44,7 +44,7 @@ def _log_sum_exp(x: Array, **where: Any) -> Array:
     return np.asarray(np.log(np.sum(np.exp(x), **where)))
 
 
-_ROWS: Mapping[str, Reduction] = {
+REDUCTIONS: Mapping[str, Reduction] = {
     "ReduceSum": Reduction(np.sum, empty=0.0),
     "ReduceMean": Reduction(_mean),
     "ReduceSumSquare": Reduction(lambda x, **w: np.sum(x * x, **w), terms=np.square, empty=0.0),
@@ -58,10 +58,10 @@ _ROWS: Mapping[str, Reduction] = {
 }
 
 
-@generates(*_ROWS)
+@generates(*REDUCTIONS)
 def reduction(ask: Ask) -> Iterator[Draft]:
     """Axes from both ends, several, all, none with and without the no-op, kept and dropped."""
-    row = _ROWS[ask.name]
+    row = REDUCTIONS[ask.name]
     for slug, axes, keep, noop in (
         ("axis0", [0], 1, 0),
         ("last-dropped", [-1], 0, 0),
@@ -75,12 +75,12 @@ def reduction(ask: Ask) -> Iterator[Draft]:
     ):
         if not ask.full and slug not in ("last-dropped", "unsorted", "all-kept", "noop"):
             continue
-        x = _drawn(ask, slug, _SHAPE, row)
+        x = drawn(ask, slug, _SHAPE, row)
         settings: dict[str, Any] = {
             "attributes": {"keepdims": keep} | ({"noop_with_empty_axes": 1} if noop else {}),
-            "tolerance": _tolerance(ask, row, x, axes),
+            "tolerance": sum_tolerance(ask, row, x, axes),
         }
-        expected = _reduced(ask, row, x, axes, keep=bool(keep), noop=bool(noop))
+        expected = reduced(ask, row, x, axes, keep=bool(keep), noop=bool(noop))
         inputs = [x] if axes is None else [x, int64s(axes)]
         yield ask.draft(slug, inputs, [expected], constants=frozenset({1}), **settings)
         if axes and ask.full:
@@ -88,21 +88,21 @@ def reduction(ask: Ask) -> Iterator[Draft]:
                 f"{slug}-computed", inputs, [expected], dynamic_outputs=True, **settings
             )
     if ask.full:
-        x = _drawn(ask, "scalar", (), row)
-        expected = _reduced(ask, row, x, None, keep=False, noop=False)
+        x = drawn(ask, "scalar", (), row)
+        expected = reduced(ask, row, x, None, keep=False, noop=False)
         yield ask.draft(
             "scalar",
             [x],
             [expected],
             attributes={"keepdims": 0},
-            tolerance=_tolerance(ask, row, x, None),
+            tolerance=sum_tolerance(ask, row, x, None),
         )
         yield _symbolic(ask, row)
     yield from _empty(ask, row)
     if is_float(ask.element) and ask.name not in ("ReduceMax", "ReduceMin", "ReduceLogSum"):
         x = narrow(np.array([[1.0, np.nan, 2.0], [1.0, 2.0, 3.0]]), ask.element)
-        expected = _reduced(ask, row, x, [1], keep=True, noop=False)
-        tolerance = _tolerance(ask, row, narrow(np.array([6.0]), ask.element), None)
+        expected = reduced(ask, row, x, [1], keep=True, noop=False)
+        tolerance = sum_tolerance(ask, row, narrow(np.array([6.0]), ask.element), None)
         yield ask.draft("nan", [x, int64s([1])], [expected], tolerance=tolerance)
 
 
@@ -111,16 +111,16 @@ def long_sum(ask: Ask) -> Iterator[Draft]:
     """So many terms that an accumulator in half precision stops growing."""
     if not is_float(ask.element):
         return
-    row = _ROWS[ask.name]
+    row = REDUCTIONS[ask.name]
     x = ask.draw("long").tensor(ask.element, (2, 4099), 0, 1)
-    expected = _reduced(ask, row, x, [1], keep=False, noop=False)
-    tolerance = _tolerance(ask, row, x, [1])
+    expected = reduced(ask, row, x, [1], keep=False, noop=False)
+    tolerance = sum_tolerance(ask, row, x, [1])
     attributes = {"keepdims": 0}
     inputs = [x, int64s([1])]
     yield ask.draft("long", inputs, [expected], attributes=attributes, tolerance=tolerance)
 
 
-def _drawn(ask: Ask, slug: str, shape: tuple[int, ...], row: Reduction) -> Tensor:
+def drawn(ask: Ask, slug: str, shape: tuple[int, ...], row: Reduction) -> Tensor:
     low, high = row.low, row.high
     if is_integer(ask.element):
         low, high = (1, 2) if ask.name == "ReduceProd" else (-9, 9)
@@ -134,7 +134,7 @@ def _drawn(ask: Ask, slug: str, shape: tuple[int, ...], row: Reduction) -> Tenso
     return x
 
 
-def _reduced(
+def reduced(
     ask: Ask, row: Reduction, x: Tensor, axes: list[int] | None, *, keep: bool, noop: bool
 ) -> Array:
     wide = widen(x)
@@ -152,7 +152,7 @@ def _reduced(
     return result
 
 
-def _tolerance(ask: Ask, row: Reduction, x: Tensor, axes: list[int] | None) -> Tolerance:
+def sum_tolerance(ask: Ask, row: Reduction, x: Tensor, axes: list[int] | None) -> Tolerance:
     wide = widen(x)
     if not is_float(ask.element) or ask.name in ("ReduceMax", "ReduceMin"):
         return EXACT
@@ -171,10 +171,10 @@ def _symbolic(ask: Ask, row: Reduction) -> Draft:
     runs = []
     tolerance = EXACT
     for shape in ((2, 3), (5, 1), (1, 7)):
-        x = _drawn(ask, f"symbolic{shape}", shape, row)
-        expected = _reduced(ask, row, x, [-1], keep=True, noop=False)
+        x = drawn(ask, f"symbolic{shape}", shape, row)
+        expected = reduced(ask, row, x, [-1], keep=True, noop=False)
         runs.append(Run((x, int64s([-1])), (expected,)))
-        mine = _tolerance(ask, row, x, [-1])
+        mine = sum_tolerance(ask, row, x, [-1])
         tolerance = mine if mine.atol > tolerance.atol else tolerance
     return Draft(
         slug="symbolic",
@@ -233,17 +233,17 @@ def arg_extreme(ask: Ask) -> Iterator[Draft]:
         ("dropped-last-index", 0, 0, 1),
     ):
         x = ask.draw(slug).tensor(ask.element, (4, 5, 3), -1, 2)
-        yield _arg(ask, slug, x, axis, keep, last, outputs)
+        yield arg_draft(ask, slug, x, axis, keep, last, outputs)
     if is_integer(ask.element):
         low, high = bounds(ask.element)
         values = np.array([[low, high, 0, high], [high, low, low, 1]], object)
     else:
         values = np.array([[-np.inf, np.inf, 0, np.inf], [1, -np.inf, -np.inf, -1]])
     x = narrow(values, ask.element)
-    yield _arg(ask, "extremes", x, 1, 1, 0, outputs)
+    yield arg_draft(ask, "extremes", x, 1, 1, 0, outputs)
 
 
-def _arg(
+def arg_draft(
     ask: Ask,
     slug: str,
     x: Tensor,

@@ -24,7 +24,15 @@ from hal_conformance.contract.numbers import (
 )
 from hal_conformance.contract.tolerance import EXACT, Tolerance, elementary
 
-__all__ = ["Unary", "normal_edges"]
+__all__ = [
+    "FUNCTIONS",
+    "Unary",
+    "applied",
+    "edge_values",
+    "interval",
+    "normal_edges",
+    "unary_drafts",
+]
 
 Formula = Callable[[Array], Array]
 
@@ -66,7 +74,7 @@ def _reciprocal(x: Array) -> Array:
 
 _erf = np.vectorize(math.erf, otypes=[float])
 
-_FUNCTIONS: Mapping[str, Unary] = {
+FUNCTIONS: Mapping[str, Unary] = {
     "Abs": Unary(np.abs, exact=True),
     "Neg": Unary(np.negative, exact=True),
     # The standard defines Sign by three comparisons, none of which holds for NaN.
@@ -96,10 +104,10 @@ _FUNCTIONS: Mapping[str, Unary] = {
 }
 
 
-@generates(*_FUNCTIONS)
+@generates(*FUNCTIONS)
 def function(ask: Ask) -> Iterator[Draft]:
     """A mathematical function of one tensor."""
-    row = _FUNCTIONS[ask.name]
+    row = FUNCTIONS[ask.name]
     yield from unary_drafts(ask, row)
 
 
@@ -117,21 +125,21 @@ def unary_drafts(
     }
 
     def run(slug: str, shape: tuple[int, ...]) -> Run:
-        x = ask.draw(f"{slug}{shape}").tensor(element, shape, *_interval(row, element))
-        return Run((x,), (_apply(row, widen(x)),))
+        x = ask.draw(f"{slug}{shape}").tensor(element, shape, *interval(row, element))
+        return Run((x,), (applied(row, widen(x)),))
 
     def single(slug: str, shape: tuple[int, ...]) -> Draft:
         return Draft(slug=slug, runs=(run(slug, shape),), outputs=(ask.type,), **settings)
 
     yield single(f"values{suffix}", (3, 5, 7))
-    x = narrow(_edges(row, element), element)
-    yield ask.draft(f"edges{suffix}", [x], [_apply(row, widen(x))], **settings)
+    x = narrow(edge_values(row, element), element)
+    yield ask.draft(f"edges{suffix}", [x], [applied(row, widen(x))], **settings)
     if row.nan and is_float(element):
         values = np.array([np.nan, 1.0, np.nan, -1.0, 0.5, np.nan])
         if row.low >= 0:
             values = np.abs(values)
         x = narrow(values, element)
-        yield ask.draft(f"nan{suffix}", [x], [_apply(row, widen(x))], **settings)
+        yield ask.draft(f"nan{suffix}", [x], [applied(row, widen(x))], **settings)
     if not ask.full or suffix:
         return
     for slug, shape in _SHAPES.items():
@@ -148,14 +156,14 @@ def normal_edges(element: ElementType) -> Array:
     return np.asarray(values[(values == 0) | (np.abs(values) >= smallest_normal(element))])
 
 
-def _interval(row: Unary, element: ElementType) -> tuple[float, float]:
+def interval(row: Unary, element: ElementType) -> tuple[float, float]:
     if is_integer(element):
         return (-100, 100)
     top = largest(element)
     return max(row.low, -top), min(row.high, top)
 
 
-def _edges(row: Unary, element: ElementType) -> Array:
+def edge_values(row: Unary, element: ElementType) -> Array:
     if is_integer(element):
         values = edges(element)
         # |lowest| and -lowest do not fit, and the standard does not say what comes instead.
@@ -168,7 +176,7 @@ def _edges(row: Unary, element: ElementType) -> Array:
     return values
 
 
-def _apply(row: Unary, x: Array) -> Array:
+def applied(row: Unary, x: Array) -> Array:
     with np.errstate(all="ignore"):
         return row.formula(x)
 

@@ -21,7 +21,7 @@ from hal_conformance.contract.tolerance import EXACT, elementary
 Shape = tuple[int, ...]
 Formula = Callable[[Array, Array], Array]
 
-_VARIADIC: Mapping[str, Callable[[Sequence[Array]], Array]] = {
+VARIADIC: Mapping[str, Callable[[Sequence[Array]], Array]] = {
     "Max": lambda xs: _folded(np.maximum, xs),
     "Min": lambda xs: _folded(np.minimum, xs),
     "Sum": lambda xs: _folded(np.add, xs),
@@ -36,10 +36,10 @@ def _folded(combine: Formula, xs: Sequence[Array]) -> Array:
     return np.asarray(result)
 
 
-@generates(*_VARIADIC)
+@generates(*VARIADIC)
 def variadic(ask: Ask) -> Iterator[Draft]:
     """One input, two, three and five, with broadcasting among them."""
-    element, formula = ask.element, _VARIADIC[ask.name]
+    element, formula = ask.element, VARIADIC[ask.name]
     exact = ask.name in ("Max", "Min")
     groups: dict[str, tuple[Shape, ...]] = {
         "one": ((2, 3),),

@@ -1,0 +1,1 @@
+"""How deep cases are made: a module a kind of operator. Each maker registers itself."""
