@@ -71,6 +71,9 @@ class Precision:
         outputs = self._lowering.node(node, used, declared, attributes, cast, context, lenient)
         if target == self._low:
             for value in outputs:
+                # Older versions of RNNs do not list bfloat16, so that nothing says it of theirs.
+                if value is not None and not value.type and operator in self._policy.compute:
+                    value.type = self._low
                 if value is not None and value.type == self._low:
                     self._lowered[id(value)] = value
         return outputs

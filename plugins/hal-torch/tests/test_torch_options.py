@@ -60,6 +60,37 @@ def run(executable, x):
 X = RNG.standard_normal((8, 32)).astype(np.float32)
 
 
+def test_lstm_of_a_version_without_bfloat16(compiled):
+    """What follows it is not told a type by the standard: it is the LSTM's, and no string."""
+    info = helper.make_tensor_value_info
+    rng = np.random.default_rng(3)
+    weights = {
+        "w": rng.standard_normal((1, 16, 8)).astype(np.float32) / 3,
+        "r": rng.standard_normal((1, 16, 4)).astype(np.float32) / 3,
+    }
+    nodes = [
+        helper.make_node("LSTM", ["x", "w", "r"], ["a"], name="lstm", hidden_size=4),
+        helper.make_node("Transpose", ["a"], ["b"], name="turn", perm=[1, 0, 2, 3]),
+        helper.make_node("Softmax", ["b"], ["y"], name="softmax"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [info("x", F, [5, 2, 8])],
+        [info("y", F, None)],
+        [numpy_helper.from_array(a, n) for n, a in weights.items()],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    made = hal.Model(
+        helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
+    )
+    x = rng.standard_normal((5, 2, 8)).astype(np.float32)
+    (want,), (got,) = run(compiled(made), x), run(compiled(made, precision="bfloat16"), x)
+    assert got.dtype == np.float32
+    assert 0 < np.abs(got - want).max() < 1e-2
+    np.testing.assert_allclose(got.sum(-1), 1, atol=1e-6)  # in bfloat16 it would be 3e-3 off
+
+
 @pytest.mark.parametrize(
     ("precision", "least", "most"), [("bfloat16", 1e-4, 2e-2), ("float16", 1e-5, 3e-3)]
 )

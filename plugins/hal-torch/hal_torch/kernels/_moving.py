@@ -65,6 +65,8 @@ def moving(
 
     def register(kernel: Kernel) -> Kernel:
         def strings(node: NodeInfo) -> Run:
+            if node.input_types[first] != STRING:  # a type that is not known is mostly a number
+                raise UnsupportedError("no strings")
             return _over_strings(kernel, node, first, arrays, host, ranked)
 
         def tensors(node: NodeInfo) -> Run:
