@@ -18,6 +18,7 @@ from hal.placement import Placement
 from hal.routing import Bound, Engine, Route
 from hal.routing._identity import identify
 from hal.routing._load import open_named, open_routed
+from hal.routing._resilient import Upkeep
 from hal.routing._route import request_of
 from hal.store import Store
 
@@ -35,6 +36,9 @@ def load(
     budget: float = 20.0,
     allow_emulated: bool = False,
     isolate: bool = False,
+    standby: bool = False,
+    deadline: float = 60.0,
+    verify_every: int = 0,
 ) -> Session:
     """Load a model, to be run as with onnxruntime.
 
@@ -42,11 +46,18 @@ def load(
     found beside a path alone. `device` is an id of `hal devices`, with the `options` of its
     compiler; with "auto" HAL measures which is best (`hal.routing.route` says what `policy`,
     `accuracy`, `inputs`, `budget` and `allow_emulated` mean), and keeps the decision: the next load
-    takes it from the store. With `isolate` the engine runs in a process of its own.
+    takes it from the store.
+
+    With `isolate` the engine runs in a process of its own: when it dies, or does not answer within
+    `deadline` seconds, the next candidate answers the request, and the device is put aside for a
+    while. `standby` keeps that candidate open, since opening may take an accelerator minutes.
+    `verify_every=n` repeats every n-th request on the reference, and puts a device aside that has
+    begun to answer wrongly.
 
     Raises ModelError for what is no valid model, UsageError for a device or an option that does
     not exist, and the BackendError of a device that cannot be used or does not take the model.
     """
+    upkeep = Upkeep(isolate, standby, deadline, verify_every)
     with Store() as store:
         known = identify(model, store)
         route = None
@@ -64,9 +75,9 @@ def load(
                 budget=budget,
                 allow_emulated=allow_emulated,
             )
-            engine, route = open_routed(store, known, request, hosted=isolate)
+            engine, route = open_routed(store, known, request, upkeep)
         else:
-            engine = open_named(store, known, device, options or {}, hosted=isolate)
+            engine = open_named(store, known, device, options or {}, upkeep)
     return Session(known.model, known.signature, engine, route)
 
 
@@ -116,8 +127,10 @@ class Session:
     def explain(self) -> str:
         """Why this device: the candidates and what was measured, as a table with a summary."""
         if self.route is None:
-            return f"{self._engine.candidate.label} was named by the caller"
-        return self.route.text()
+            said = f"{self._engine.candidate.label} was named by the caller"
+        else:
+            said = self.route.text()
+        return "\n".join([said, *getattr(self._engine, "events", ())])
 
     def get_inputs(self) -> list[ValueInfo]:
         """As `inputs`; onnxruntime's name for it."""

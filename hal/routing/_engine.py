@@ -34,7 +34,10 @@ class Engine(Protocol):
     """Answers the requests of a session. `run` may be called from several threads at once; it
     raises a HalError for whatever goes wrong."""
 
-    candidate: Candidate
+    @property
+    def candidate(self) -> Candidate:
+        """The candidate that answers."""
+        ...
 
     def run(self, names: Sequence[str] | None, feeds: Mapping[str, Any], /) -> list[Any]: ...
 
@@ -154,16 +157,18 @@ def open_engine(
     *,
     hosted: bool = False,
     timeout: float = 600.0,
+    deadline: float = 60.0,
 ) -> Engine:
     """Compile a model for a candidate: in this process, or in a process of its own that has
-    `timeout` seconds for it, when `hosted` asks for one or the backend lives elsewhere. Raises a
+    `timeout` seconds for it and `deadline` seconds for each run, when `hosted` asks for one or the
+    backend lives elsewhere. Raises a
     HalError, whatever the backend raises."""
     device = candidate.device
     name = device.backend
     registered = registry.registered(name)
     spec = registered.spec
     if hosted or registered.command:
-        host = registry.host(name)
+        host = registry.host(name, timeout=deadline)
         try:
             compiled = host.compile(device, model, candidate.options, timeout=timeout)
         except BaseException:

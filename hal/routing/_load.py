@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hal.backend import Option
 from hal.errors import HalError
@@ -18,10 +18,12 @@ from hal.routing._engine import Engine, open_engine
 from hal.routing._environment import Environment
 from hal.routing._identity import Known
 from hal.routing._report import Route
+from hal.routing._resilient import ResilientEngine, Upkeep
 from hal.routing._route import Router, pending_document
 from hal.routing._shaped import ShapedEngine
 from hal.routing._sizes import bucket
 from hal.routing._variants import derive
+from hal.routing._verify import Verifier
 from hal.store import Store
 
 __all__ = ["open_named", "open_routed"]
@@ -32,24 +34,28 @@ _PENDING = 4
 
 
 def open_named(
-    store: Store, known: Known, device: str, options: Mapping[str, Option], *, hosted: bool
+    store: Store, known: Known, device: str, options: Mapping[str, Option], upkeep: Upkeep
 ) -> Engine:
     """An engine on a device that the user has named. Raises as `open_engine`."""
-    registry, found = find(store, Environment(), device)
+    environment = Environment()
+    registry, found = find(store, environment, device)
     with registry:
         candidate = Candidate(found, dict(options))
-        return open_engine(registry, candidate, known.model, known.signature, hosted=hosted)
+        if not upkeep.resilient:
+            return open_engine(registry, candidate, known.model, known.signature)
+    return _Opener(environment, known, upkeep).kept([candidate])
 
 
 def open_routed(
-    store: Store, known: Known, request: Request, *, hosted: bool
+    store: Store, known: Known, request: Request, upkeep: Upkeep
 ) -> tuple[Engine, Route]:
     """The engine of the best candidate that opens, and the decision."""
     router = Router(store, known, request)
     with contextlib.closing(router):
         route = router.route()
-        opener = _Opener(router.environment, known, hosted=hosted)
-        engine = opener.first(store, route)
+        opener = _Opener(router.environment, known, upkeep, request.accuracy)
+        ranked = [row.candidate for row in (route.winner, *route.runners_up)]
+        engine = opener.kept(ranked) if upkeep.resilient else opener.first(store, route)
         if not _open_dimensions(known.signature):
             return engine, route
         decided = {bucket(route.sizes): engine.candidate}
@@ -61,7 +67,12 @@ def open_routed(
                 document = pending_document(known.name, sizes)
                 own.put("routes", router.key(sizes), document, group=known.fingerprint)
 
-        shaped = ShapedEngine(engine, known.signature, decided, opener.open, arrived)
+        def opened(candidate: Candidate) -> Engine:
+            if not upkeep.resilient:
+                return opener.open(candidate)
+            return opener.kept([candidate, *(c for c in ranked if c.label != candidate.label)])
+
+        shaped = ShapedEngine(engine, known.signature, decided, opened, arrived)
         return shaped, route
 
 
@@ -83,9 +94,35 @@ def _others(router: Router) -> list[tuple[dict[str, int], Route]]:
 class _Opener:
     """Opens candidates; knows their backends from the store where they are there."""
 
-    def __init__(self, environment: Environment, known: Known, *, hosted: bool) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        known: Known,
+        upkeep: Upkeep,
+        accuracy: float | None = None,
+    ) -> None:
         self._environment = environment
-        self._known, self._hosted = known, hosted
+        self._known, self._upkeep, self._accuracy = known, upkeep, accuracy
+
+    def kept(self, candidates: Sequence[Candidate]) -> ResilientEngine:
+        """An engine that goes on with the next candidate when one fails."""
+        known, upkeep = self._known, self._upkeep
+        check = None
+        if upkeep.verify_every:
+            check = Verifier(
+                known.model,
+                known.signature,
+                candidate=candidates[0].device.id,
+                accuracy=self._accuracy,
+            )
+        return ResilientEngine(
+            candidates,
+            self.open,
+            known.signature,
+            standby=upkeep.standby,
+            check=check,
+            every=upkeep.verify_every,
+        )
 
     def first(self, store: Store, route: Route) -> Engine:
         """The winner, or if it does not open any more the next that does."""
@@ -108,7 +145,7 @@ class _Opener:
         with registry:
             return open_engine(
                 registry, candidate, self._model(store, candidate), self._known.signature,
-                hosted=self._hosted,
+                hosted=self._upkeep.isolate, deadline=self._upkeep.deadline,
             )  # fmt: skip
 
     def _model(self, store: Store, candidate: Candidate) -> Model:

@@ -31,7 +31,6 @@ class ShapedEngine:
         open_: Callable[[Candidate], Engine],
         arrived: Callable[[dict[str, int]], None],
     ) -> None:
-        self.candidate = usual.candidate
         self._usual = usual
         self._infos = [
             i for i in signature.inputs if i.shape and not all(isinstance(d, int) for d in i.shape)
@@ -43,6 +42,11 @@ class ShapedEngine:
         self._by_bucket: dict[str, Engine] = {}
         self._runs: dict[tuple[Any, ...], Run] = {}
         self._lock = threading.Lock()
+
+    @property
+    def candidate(self) -> Candidate:
+        """The candidate that answers where nothing else is decided."""
+        return self._usual.candidate
 
     def run(self, names: Sequence[str] | None, feeds: Mapping[str, Any], /) -> list[Any]:
         try:
@@ -70,7 +74,7 @@ class ShapedEngine:
             candidate = self._decided.get(name)
             if candidate is None:
                 self._arrived(sizes)
-                candidate = self.candidate
+                return self._by_bucket.setdefault(name, self._usual)
             if candidate.label not in self._engines:
                 self._engines[candidate.label] = self._open(candidate)
             self._by_bucket[name] = self._engines[candidate.label]
