@@ -12,7 +12,7 @@ from hal_conformance.contract.draft import Ask, Draft, generates
 from hal_conformance.contract.numbers import Array, narrow, widen
 from hal_conformance.contract.tolerance import Tolerance, accumulated
 
-__all__ = ["attended", "heads_of", "joined"]
+__all__ = ["attended", "heads_of", "joined", "rotated"]
 
 _MS = "com.microsoft::"
 
@@ -227,7 +227,7 @@ def merged(ask: Ask) -> Iterator[Draft]:
         )
 
 
-def _rotated(x: Array, cos: Array, sin: Array, positions: Array, interleaved: int) -> Array:
+def rotated(x: Array, cos: Array, sin: Array, positions: Array, interleaved: int) -> Array:
     """(batch, heads, sequence, head) rotated by the cached angles of its positions."""
     c, s = cos[positions][:, None], sin[positions][:, None]
     half = c.shape[-1]
@@ -264,7 +264,7 @@ def rotary(ask: Ask) -> Iterator[Draft]:
         positions = np.array([[4, 5, 6]] * 2) if offset else draw.integers((2, length), 0, 9)
         given = np.array([4]) if offset else positions
         split = widen(x) if rank == 4 else heads_of(widen(x), heads)
-        moved = _rotated(split, widen(cos), widen(sin), positions, interleaved)
+        moved = rotated(split, widen(cos), widen(sin), positions, interleaved)
         attributes: dict[str, int] = {"interleaved": interleaved}
         text = "p = Identity(x1)"
         if offset:
@@ -338,7 +338,7 @@ def grouped(ask: Ask) -> Iterator[Draft]:
             places = np.tile(np.arange(before, total), (batch, 1))
             turn = int(settings.get("rotary_interleaved", 0))
             cos, sin = _wide(inputs[7]), _wide(inputs[8])
-            hq, hk = (_rotated(h, cos, sin, places, turn) for h in (hq, hk))
+            hq, hk = (rotated(h, cos, sin, places, turn) for h in (hq, hk))
             text += f" pi = Constant <value_ints = [{_bits(places)}]> ()"
             text += f" ps = Constant <value_ints = [{batch}, {length}]> () pp = Reshape(pi, ps)"
             for name, count in (("q", heads), ("k", groups)):
