@@ -44,9 +44,14 @@ class Expectation:
     link: str = ""
     versions: Mapping[str, SpecifierSet] = dataclasses.field(default_factory=dict)
 
+    @property
+    def exact(self) -> bool:
+        """Whether the line names one case, and not those that fit a glob."""
+        return not any(sign in self.pattern for sign in "*?[")
+
     def matches(self, case_ids: Collection[str]) -> set[str]:
         """Those of `case_ids` that the pattern fits."""
-        if not any(sign in self.pattern for sign in "*?["):
+        if self.exact:
             return {self.pattern}.intersection(case_ids)
         fits = re.compile(fnmatch.translate(self.pattern)).match
         return {case_id for case_id in case_ids if fits(case_id)}

@@ -120,8 +120,10 @@ def check_scores(report: DeviceReport, suite: Suite, cases: Sequence[CaseFacts])
 def check_digests(
     report: DeviceReport, part: Part, suite: Suite, ids: Sequence[str], progress: Progress
 ) -> Check:
-    """Whether these cases, made here from their ids, are those that were run."""
+    """Whether these cases, made here from their ids, are those that were run. Expected outputs that
+    differ are told and no problem: another processor rounds an oracle's sine otherwise."""
     changed: list[str] = []
+    rounded = 0
     for number, case_id in enumerate(ids):
         if number % 50 == 0:
             progress(f"{report.device.id}: case {number + 1} of {len(ids)} made again")
@@ -129,13 +131,18 @@ def check_digests(
         if isinstance(case, HostedCase):
             return Check("digests", "the suite makes its own cases: their ids are compared")
         differs = _parts_that_differ(case_digest(case), part.log.digests.get(case_id, ""))
-        if differs:
-            changed.append(f"{case_id} ({differs})")
+        if differs == [PARTS[-1]]:
+            rounded += 1
+        elif differs:
+            changed.append(f"{case_id} ({', '.join(differs)})")
     problems = some(changed, "cases are not what their ids give here")
     if problems:
         there = report.environment.packages.get("numpy")
         problems.append(f"they were made with numpy {there}: another one may draw other numbers")
-    return Check("digests", f"{len(ids)} cases made again from their ids", tuple(problems))
+    said = f"{len(ids)} cases made again from their ids"
+    if rounded:
+        said += f", {rounded} with expected outputs that differ from those of the run"
+    return Check("digests", said, tuple(problems))
 
 
 def check_outcomes(
@@ -191,8 +198,8 @@ def _disputed_by_report_alone(case: CaseFacts, result: CaseResult) -> bool:
     return (result.outcome is Outcome.DISPUTED) is not bool(case.disputed)
 
 
-def _parts_that_differ(here: str, there: str) -> str:
+def _parts_that_differ(here: str, there: str) -> list[str]:
     if not there:
-        return "the log has no digest"
+        return ["the log has no digest"]
     pairs = zip(PARTS, here.split(":"), there.split(":"), strict=False)
-    return ", ".join(name for name, a, b in pairs if a != b)
+    return [name for name, a, b in pairs if a != b]

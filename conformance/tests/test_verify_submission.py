@@ -322,6 +322,18 @@ def test_another_case_under_the_same_id(
     assert first.endswith("(inputs)") and "numpy" in second
 
 
+def test_an_oracle_that_rounds_otherwise_is_told(folder: Path, registry: Registry) -> None:
+    def other(lines: list[Line]) -> None:
+        lines[3]["digest"] = lines[3]["digest"][:-1] + "x"
+
+    edit_log(folder, other, seal=True)
+    found = verify(registry, read_submission(folder), sample=10**6)
+    (said,) = [c.said for c in found.devices[0].checks if c.name == "digests"]
+    assert found.accepted and said.endswith(
+        ", 1 with expected outputs that differ from those of the run"
+    )
+
+
 @pytest.mark.parametrize("name", [REPORT, LOG, EXPECTATIONS])
 def test_a_file_that_is_not_the_one_submitted(
     name: str, problems: Callable[..., dict[str, list[str]]], folder: Path
