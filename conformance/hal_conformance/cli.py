@@ -25,7 +25,7 @@ from hal_conformance.session import Plan, choose_devices, measure
 from hal_conformance.submission import check_submission, write_submission
 from hal_conformance.terminal import Terminal
 
-__all__ = ["conformance"]
+__all__ = ["conformance", "parse_options"]
 
 _INTERRUPTED = 130
 
@@ -187,7 +187,7 @@ def conformance(
             Selection(suite, profile, " ".join(patterns)),
             patterns,
             Limits(timeout, round(memory * 2**30), jobs),
-            _options(option or ()),
+            parse_options(option or ()),
             resume=resume,
         )
         with terminal.status("asking the backends for their devices"):
@@ -228,7 +228,8 @@ def conformance(
         raise typer.Exit(1)
 
 
-def _options(texts: Sequence[str]) -> dict[str, Option]:
+def parse_options(texts: Sequence[str]) -> dict[str, Option]:
+    """Options of the form KEY=VALUE. Raises UsageError for another form."""
     options: dict[str, Option] = {}
     for text in texts:
         key, equals, value = text.partition("=")

@@ -7,6 +7,10 @@ from hal.cli import Command
 __all__ = ["COMMANDS"]
 
 COMMANDS = {
+    "check": Command(
+        "hal_conformance.cli_check:check",
+        "Does a model run on a device, is it right, and which node breaks it?",
+    ),
     "compare": Command("hal_conformance.cli_compare:compare", "Compare two conformance reports."),
     "conformance": Command(
         "hal_conformance.cli:conformance", "Measure what share of ONNX a device runs correctly."

@@ -26,7 +26,7 @@ from hal_conformance.case import Case, DataSet, HostedCase
 from hal_conformance.random_outputs import check_random_outputs
 from hal_conformance.report import CaseResult
 
-__all__ = ["NEEDS_CONFIRMATION", "Compiler", "run_case", "run_hosted_case"]
+__all__ = ["NEEDS_CONFIRMATION", "Compiler", "outcome_of", "run_case", "run_hosted_case"]
 
 NEEDS_CONFIRMATION = frozenset({Outcome.CRASH, Outcome.TIMEOUT, Outcome.MEMORY})
 """Outcomes that count only when a fresh host, alone on the machine, repeats them."""
@@ -41,6 +41,11 @@ _OUTCOMES: tuple[tuple[type[HalError], Outcome], ...] = (
     (MemoryLimitError, Outcome.MEMORY),
     (HalError, Outcome.ERROR),
 )
+
+
+def outcome_of(error: HalError) -> Outcome:
+    """The outcome of a call that raised this."""
+    return next(o for kind, o in _OUTCOMES if isinstance(error, kind))
 
 
 class Compiler(Protocol):
@@ -87,8 +92,7 @@ def run_case(
             if Ability.CLOSE in spec.abilities:
                 _close(executable)
     except HalError as error:
-        outcome = next(o for kind, o in _OUTCOMES if isinstance(error, kind))
-        return result(outcome, str(error))
+        return result(outcome_of(error), str(error))
     except Exception as error:  # noqa: BLE001 (a backend in this process raises what it likes)
         return result(Outcome.ERROR, _told(error))
     evidence = placement.evidence.value
@@ -108,8 +112,7 @@ def run_hosted_case(
     try:
         verdict = host.run_case(case.module, case.suite, device, case.id)
     except HalError as error:
-        outcome = next(o for kind, o in _OUTCOMES if isinstance(error, kind))
-        verdict = Verdict(outcome, reason=str(error))
+        verdict = Verdict(outcome_of(error), reason=str(error))
     return CaseResult(
         id=case.id,
         operators=case.operators,
