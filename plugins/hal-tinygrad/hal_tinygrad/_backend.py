@@ -36,7 +36,11 @@ class TinygradBackend:
     def supports(self, device: Device, model: Model) -> Support:
         """The nodes that tinygrad has no function for, or whose attribute it does not take."""
         graph = read_model(model)
-        found = []
+        found = [
+            UnsupportedNode("", f"{domain}::", f"tinygrad knows no domain {domain!r}")
+            for domain in graph.opset_import
+            if not _compat.known_domain(domain)
+        ]
         for node in _all_nodes(graph.graph):
             opset = graph.opset_import.get(node.domain, 1)
             reason = _refusal(node, opset)
@@ -60,7 +64,7 @@ class TinygradBackend:
                 f"{device.id} does not take {len(refused)} nodes: {said}"
                 if len(refused) > 1
                 else f"{device.id} does not take 1 node: {said}",
-                nodes=[n.node for n in refused],
+                nodes=[n.node for n in refused if n.node],
             )
         return TinygradExecutable(device, model)
 

@@ -2,7 +2,9 @@
 
 `OnnxRunner` takes a path or a Tensor, and has no way to say where external data lies; it also keeps
 the values of inputs that become attributes (shapes, axes) from one run for the next, which gives a
-wrong answer when they change (tinygrad/nn/onnx.py, `_python_const_cache`).
+wrong answer when they change (tinygrad/nn/onnx.py, `_python_const_cache`). And it reads a constant
+by way of its device CPU, whatever the device of the context is, and so needs clang everywhere
+(tinygrad/tensor.py, `Tensor._buffer`).
 """
 
 from __future__ import annotations
@@ -25,10 +27,22 @@ __all__ = [
     "dtypes",
     "forget_constants",
     "kernel_of",
+    "known_domain",
     "on_device",
     "runner",
     "unknown_attributes",
 ]
+
+_buffer = Tensor._buffer
+
+
+def _own_buffer(self: Any) -> Any:
+    """As tinygrad's, for a constant on the device of the context."""
+    placed = self.uop.device is not None
+    return _buffer(self if placed else self.contiguous().clone(Device.DEFAULT))
+
+
+Tensor._buffer = _own_buffer
 
 KINDS = tuple(ALL_DEVICES)
 """tinygrad's names of the kinds of devices that compute."""
@@ -62,11 +76,11 @@ def kernel_of(domain: str, op_type: str, opset: int) -> Any:
     """tinygrad's function for an operator at an opset; None if it has none."""
     found = onnx_ops.get(op_type)
     if found is None or inspect.isfunction(found):
-        return found if not domain or _known(domain) else None
+        return found if not domain or known_domain(domain) else None
     eligible = {
         key.version: function
         for key, function in found.items()
-        if _known(domain) and key == OpSetId(Domain.from_onnx(domain), key.version)
+        if known_domain(domain) and key == OpSetId(Domain.from_onnx(domain), key.version)
         if key.version <= opset
     }
     return eligible[max(eligible)] if eligible else None
@@ -81,7 +95,8 @@ def unknown_attributes(function: Any, attributes: Mapping[str, Any]) -> list[str
     return [name for name in attributes if name not in names]
 
 
-def _known(domain: str) -> bool:
+def known_domain(domain: str) -> bool:
+    """Whether tinygrad knows a domain of operators; it reads no model that imports another."""
     try:
         Domain.from_onnx(domain)
     except ValueError:

@@ -93,6 +93,7 @@ def _device(family: Family, facts: dict[str, str], reason: str) -> Device:
         kind,
         name=facts.get("name", ""),
         vendor=facts.get("vendor", "") or family.vendor,
+        slow=kind == "cpu",  # a second of LLVM for each new kernel
         versions=versions,
         unavailable=f"{reason}; next: {family.start}" if reason else "",
     )

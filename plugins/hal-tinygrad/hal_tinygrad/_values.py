@@ -53,13 +53,13 @@ def given(name: str, value: Value) -> Any:
 
 def taken(name: str, value: Any, type_: str) -> Value:
     """The value of an output whose type the model declares as `type_`."""
+    if value is None or type_.startswith("optional("):
+        inner = type_[9:-1]
+        return OptionalValue(type_, None if value is None else taken(name, value, inner))
     if isinstance(value, (list, tuple)) or type_.startswith("seq("):
         inner = type_[4:-1]
         items = tuple(taken(name, item, inner) for item in value)
         return SequenceValue(type_ if inner or not items else f"seq({items[0].type})", items)
-    if value is None or type_.startswith("optional("):
-        inner = type_[9:-1]
-        return OptionalValue(type_, None if value is None else taken(name, value, inner))
     if not isinstance(value, _compat.Tensor):
         value = _compat.Tensor(value)
     kind = _ELEMENT_TYPES.get(value.dtype)

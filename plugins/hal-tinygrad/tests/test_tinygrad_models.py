@@ -71,6 +71,15 @@ def test_second_run_forgets_the_shape_of_the_first(tinygrad: Backend, opencl: De
         assert executable.run(feeds)["y"].shape == shape
 
 
+def test_constant_is_read_without_clang(tinygrad: Backend, opencl: Device) -> None:
+    node = helper.make_node("Trilu", ["x", "k"], ["y"], upper=0)
+    inputs = {"x": (FLOAT, [2, 2]), "k": (TensorProto.INT64, [])}
+    executable = tinygrad.compile(opencl, model([node], inputs, {"y": (FLOAT, [2, 2])}), {})
+    feeds = {"x": np.ones((2, 2), np.float32), "k": np.array(-1)}
+    got = executable.run({n: Tensor.from_numpy(a) for n, a in feeds.items()})["y"].numpy()
+    np.testing.assert_array_equal(got, [[0, 0], [1, 0]])
+
+
 def test_unknown_operators_are_named_all_at_once(tinygrad: Backend, opencl: Device) -> None:
     nodes = [
         helper.make_node("NonMaxSuppression", ["b", "s"], ["i"], name="nms"),
