@@ -227,3 +227,5 @@ def test_broadcasting_before_version_7(check_node: Any) -> None:
     check_node("Div", [x, y], ["float"], attributes, opset=6, expected=[x / y[:, None]])
     check_node("Less", [x, y], ["bool"], attributes, opset=6, expected=[x < y[:, None]])
     check_node("Sub", [x, y[0]], ["float"], {"broadcast": 1}, opset=6, expected=[x - y[0]])
+    check_node("Div", [x, y], ["float"], attributes, opset=1, expected=[x / y[:, None]])
+    check_node("Mul", [x, y], ["float"], attributes, opset=1, expected=[x * y[:, None]])

@@ -168,6 +168,10 @@ def test_attributes_of_old_versions(check_node: Check) -> None:
         "Slice", [x], ["float"], {"starts": [1, -2], "ends": [9, 5], "axes": [1, 3]}, opset=7
     )
     check_node("Slice", [x], ["float"], {"starts": [-2], "ends": [5], "axes": [-1]}, opset=7)
+    turned = [x.reshape(1, 9, 2)]
+    check_node("Reshape", [x], ["float"], {"shape": [0, -1, 2]}, opset=1, expected=turned)
+    twice = [np.concatenate([x, x], 1)]
+    check_node("Concat", [x, x], ["float"], opset=1, expected=twice)
 
 
 def test_minus_one_beside_a_copied_zero(check_node: Check) -> None:

@@ -89,7 +89,7 @@ _MODULAR: tuple[tuple[str, tuple[int, ...], Function], ...] = (
 )
 for _name, _versions, _function in _MODULAR:
     table.specialized(_name, *_versions)(by_type(_function, modular(_function)))
-    table.specialized(_name, 6, attributes=ATTRIBUTES)(
+    table.specialized(_name, 1, 6, attributes=(*ATTRIBUTES, "consumed_inputs"))(
         aligned(by_type(_function, modular(_function)))
     )
 
@@ -153,7 +153,7 @@ def pow_(node: NodeInfo) -> Function:
     return functools.partial(_power, wide=widest_float(node.arrays.device))
 
 
-table.specialized("Div", 6, attributes=ATTRIBUTES)(aligned(div))
+table.specialized("Div", 1, 6, attributes=(*ATTRIBUTES, "consumed_inputs"))(aligned(div))
 table.specialized("Pow", 1, attributes=ATTRIBUTES)(aligned(pow_))
 
 

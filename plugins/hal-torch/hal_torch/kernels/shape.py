@@ -20,6 +20,12 @@ table.update(_slicing.table)
 Tensor = torch.Tensor
 
 
+@table.specialized("Reshape", 1, attributes=("shape", "consumed_inputs"))
+def reshape_by_attribute(node: NodeInfo) -> Run:
+    wanted = integers(node.attributes.get("shape", ()))
+    return lambda x: x.reshape(_target(tuple(x.shape), wanted, False))
+
+
 @moving(table, "Reshape", 5, 13, 14, 19, 21, 23, 24, 25, host=(1,), attributes=("allowzero",))
 def reshape(node: NodeInfo) -> Run:
     as_written = bool(node.attributes.get("allowzero", 0))
@@ -134,9 +140,9 @@ def transpose(node: NodeInfo) -> Run:
     return lambda x: x.permute(order)
 
 
-@moving(table, "Concat", 4, 11, 13, arrays=None, attributes=("axis",))
+@moving(table, "Concat", 1, 4, 11, 13, arrays=None, attributes=("axis",))
 def concat(node: NodeInfo) -> Run:
-    axis = node.attributes["axis"]
+    axis = node.attributes.get("axis", 1)  # the first version's default, which its schema lacks
     return lambda *xs: torch.cat(xs, axis)
 
 
