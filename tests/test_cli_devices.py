@@ -72,6 +72,7 @@ def test_json(three: Any, capsys: pytest.CaptureFixture[str]) -> None:
             "slow": False,
             "versions": {"driver": "1.2"},
             "unavailable": "",
+            "precision": "",
             "backend": "readyone",
         }
     ]

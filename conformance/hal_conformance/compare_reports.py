@@ -245,6 +245,9 @@ def _notes(old: DeviceReport, new: DeviceReport) -> tuple[str, ...]:
         then, today = old.device.versions.get(name, "none"), new.device.versions.get(name, "none")
         if then != today:
             notes.append(f"{name} {then} then, {today} now")
+    if old.device.precision != new.device.precision:
+        then, today = (d.device.precision or "float32" for d in (old, new))
+        notes.append(f"judged by the tolerance of {then} then, of {today} now")
     if old.device.emulated or new.device.emulated:
         notes.append("an emulated device's times are not compared")
     elif (old.environment.platform, old.limits.jobs) != (new.environment.platform, new.limits.jobs):

@@ -23,6 +23,7 @@ from hal.errors import (
 from hal.host import Host
 from hal.suite import Verdict
 from hal_conformance.case import Case, DataSet, HostedCase
+from hal_conformance.precision import tolerance
 from hal_conformance.random_outputs import check_random_outputs
 from hal_conformance.report import CaseResult
 
@@ -86,7 +87,7 @@ def run_case(
             wrong = ""
             for data_set in case.data_sets:
                 outputs = executable.run(data_set.inputs)
-                wrong = wrong or _wrong(case, data_set, outputs)
+                wrong = wrong or _wrong(case, device, data_set, outputs)
             placement = _placement(case, device, spec, executable)
         finally:
             if Ability.CLOSE in spec.abilities:
@@ -123,13 +124,14 @@ def run_hosted_case(
     )
 
 
-def _wrong(case: Case, data: DataSet, got: Mapping[str, Value]) -> str:
+def _wrong(case: Case, device: Device, data: DataSet, got: Mapping[str, Value]) -> str:
     if case.judge == "statistics":
         return check_random_outputs(case, data, got)
     for name, expected in data.outputs.items():
         if name not in got:
             return f"output {name!r} is missing"
-        reason = compare(expected, got[name], rtol=case.rtol, atol=case.atol)
+        rtol, atol = tolerance(case, device, expected)
+        reason = compare(expected, got[name], rtol=rtol, atol=atol)
         if reason:
             return f"output {name!r}: {reason}"
     return ""

@@ -52,6 +52,7 @@ def _suite(root: ET.Element, report: DeviceReport) -> ET.Element:
     facts = {
         "kind": report.device.kind,
         "emulated": str(report.device.emulated).lower(),
+        "precision": report.device.precision or "float32",
         "complete": str(report.complete).lower(),
         "contract": f"{report.contract.version} (onnx {report.contract.onnx})",
         **{f"version {name}": version for name, version in report.device.versions.items()},

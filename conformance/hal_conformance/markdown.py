@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hal import OutcomeClass
 from hal_conformance._files import write_text
+from hal_conformance.precision import marked
 from hal_conformance.report import DeviceReport
 from hal_conformance.side_by_side import Run
 
@@ -58,7 +59,7 @@ def _table(kind: tuple[str, str, str], runs: Sequence[Run]) -> str:
 
 def _row(run: Run) -> list[str]:
     report, scores = run.report, run.report.scores
-    name = _text(run.label) + (" (emulated)" if report.device.emulated else "")
+    name = _text(run.label) + marked(report.device)
     counts = [str(report.classes[c.value]) for c in OutcomeClass]
     if scores is None:
         return [name, "incomplete: no score", *counts, "", "", "", "", ""]

@@ -153,6 +153,7 @@ def _device_report_to_json(report: DeviceReport) -> Json:
     return {
         "device": {
             **{name: getattr(device, name) for name in _DEVICE},
+            "precision": device.precision,
             "versions": dict(device.versions),
         },
         "contract": dataclasses.asdict(report.contract),
@@ -226,7 +227,8 @@ def _deep_from_json(data: Json) -> DeepReport:
 
 def _device_from_json(data: Json) -> Device:
     fields = {name: _get(data, name, kind) for name, kind in _DEVICE.items()}
-    return Device(**fields, versions=_texts(data, "versions"))
+    precision: Any = _get(data, "precision", str) if "precision" in data else ""
+    return Device(**fields, versions=_texts(data, "versions"), precision=precision)
 
 
 def _environment_from_json(data: Json) -> Environment:

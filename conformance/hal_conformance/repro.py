@@ -19,6 +19,7 @@ from hal import BackendSpec, Device, ElementType, Tensor, Value
 from hal.errors import OutputError
 from hal_conformance.case import Case
 from hal_conformance.inspection import Inspection
+from hal_conformance.precision import tolerance
 from hal_conformance.show import text_of
 from hal_conformance.testdata import data_set_folder, write_case
 
@@ -128,7 +129,7 @@ def _script(case: Case, inspection: Inspection, spec: BackendSpec, native: bool)
             if spec.repro is None
             else "the case has values that NumPy has no type for"
         )
-        reason = f"compare(want, got[name], rtol={case.rtol}, atol={case.atol})"
+        reason = f"compare(want, got[name], {_tolerances(case, inspection.device)})"
         if case.judge == "statistics":
             reason = '""  # random: HAL judges it by statistics'
         options = repr(dict(inspection.options))
@@ -136,6 +137,19 @@ def _script(case: Case, inspection: Inspection, spec: BackendSpec, native: bool)
     inputs = list(case.data_sets[0].inputs) if case.data_sets else []
     source = spec.repro(inspection.device).strip()
     return _RUNTIME.substitute(common, source=source, inputs=inputs, check=_check(case))
+
+
+def _tolerances(case: Case, device: Device) -> str:
+    """The keywords that `compare` is given for the output `name`."""
+    if not device.precision:
+        return f"rtol={case.rtol}, atol={case.atol}"
+    limits: dict[str, dict[str, float]] = {}
+    for data_set in case.data_sets:
+        for name, value in data_set.outputs.items():
+            rtol, atol = tolerance(case, device, value)
+            known = limits.setdefault(name, {"rtol": rtol, "atol": atol})
+            known["atol"] = max(known["atol"], atol)
+    return f"**{limits}[name]"
 
 
 def _check(case: Case) -> str:

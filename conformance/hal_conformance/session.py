@@ -20,6 +20,7 @@ from hal_conformance.deep.choices import is_deep
 from hal_conformance.expectations import Expectations
 from hal_conformance.expectations_judge import judge
 from hal_conformance.journal import Journal
+from hal_conformance.precision import stated
 from hal_conformance.report import (
     ContractInfo,
     DeviceReport,
@@ -193,6 +194,8 @@ def _report(
         suite_cases=all_ids(suite),
         suites=registry.suites,
     )
+    if stated(device) and not of_plugin:
+        notes.append(stated(device))
     if run.resumed:
         notes.append(f"{run.resumed} results come from an earlier, interrupted run")
     if run.restarts:

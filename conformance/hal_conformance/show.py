@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import onnx
 
-from hal import ElementType, MapValue, OptionalValue, SequenceValue, Tensor, Value
+from hal import Device, ElementType, MapValue, OptionalValue, SequenceValue, Tensor, Value
 from hal.compare import Difference, compare, differences, relative_l2
 from hal_conformance.case import Case, CaseFacts, HostedCase
 from hal_conformance.inspection import Inspection
+from hal_conformance.precision import marked, stated, tolerance
 
 __all__ = ["SCHEMA", "document_of", "model_text", "text_of", "value_text"]
 
@@ -37,6 +38,7 @@ def document_of(inspection: Inspection) -> dict[str, Any]:
         "device": {
             "id": inspection.device.id,
             "emulated": inspection.device.emulated,
+            "precision": inspection.device.precision,
             "versions": dict(inspection.device.versions),
         },
         "options": dict(inspection.options),
@@ -57,7 +59,12 @@ def document_of(inspection: Inspection) -> dict[str, Any]:
         "opset": case.opset,
         "ir_version": case.ir_version,
         "judge": case.judge,
-        "tolerance": {"rtol": case.rtol, "atol": case.atol, "source": case.tolerance_source},
+        "tolerance": {
+            "rtol": case.rtol,
+            "atol": case.atol,
+            "source": case.tolerance_source,
+            "precision": stated(inspection.device),
+        },
         "oracles": case.oracles,
         "seed": case.seed,
         "data_sets": [
@@ -75,7 +82,7 @@ def document_of(inspection: Inspection) -> dict[str, Any]:
                         }
                         for d in found
                     ]
-                    for name, _, found in _compared(case, data_set.outputs, got)
+                    for name, _, found in _compared(case, inspection.device, data_set.outputs, got)
                 },
             }
             for data_set, got in _data_sets(inspection, case)
@@ -114,7 +121,7 @@ def value_text(value: Value | None, limit: int = _ELEMENTS) -> str:
 
 def _lines(inspection: Inspection) -> Iterator[str]:
     case, result, device = inspection.case, inspection.result, inspection.device
-    yield f"{case.id} on {device.id}{' (emulated)' if device.emulated else ''}"
+    yield f"{case.id} on {device.id}{marked(device)}"
     yield _row("outcome", result.outcome.value + (f" ({result.evidence})" * bool(result.evidence)))
     if result.reason:
         yield _row("reason", result.reason)
@@ -133,6 +140,8 @@ def _lines(inspection: Inspection) -> Iterator[str]:
     yield _row("judged by", case.judge)
     yield _row("tolerance", f"{case.atol:g} + {case.rtol:g} * |expected|")
     yield _row("source", case.tolerance_source or "not stated")
+    if stated(device):
+        yield _row("but", f"{device.id} {stated(device)}")
     yield _row("expected by", case.oracles or "not stated")
     yield _row("seed", case.seed or "none: nothing is drawn")
     yield "model"
@@ -145,7 +154,7 @@ def _lines(inspection: Inspection) -> Iterator[str]:
             yield _indented(f"expected {name} {value_text(value)}")
             if got is not None:
                 yield _indented(f"got {name} {value_text(got.get(name))}")
-        for name, reason, found in _compared(case, data_set.outputs, got):
+        for name, reason, found in _compared(case, device, data_set.outputs, got):
             yield _indented(f"output {name}: {reason}")
             yield from (_indented(_difference(d), 4) for d in found)
 
@@ -174,7 +183,10 @@ def _data_sets(
 
 
 def _compared(
-    case: Case, expected: Mapping[str, Value], got: Mapping[str, Value] | None
+    case: Case,
+    device: Device,
+    expected: Mapping[str, Value],
+    got: Mapping[str, Value] | None,
 ) -> Iterator[tuple[str, str, list[Difference]]]:
     """Name, reason and first differences of each output that is not as expected."""
     if got is None or case.judge == "statistics":
@@ -183,13 +195,12 @@ def _compared(
         if name not in got:
             yield name, "missing", []
             continue
-        reason = compare(value, got[name], rtol=case.rtol, atol=case.atol)
+        rtol, atol = tolerance(case, device, value)
+        reason = compare(value, got[name], rtol=rtol, atol=atol)
         if reason:
             norm = relative_l2(value, got[name])
             reason += f"; relative L2 error {norm:.3g}" if math.isfinite(norm) else ""
-            found = differences(
-                value, got[name], rtol=case.rtol, atol=case.atol, limit=_DIFFERENCES
-            )
+            found = differences(value, got[name], rtol=rtol, atol=atol, limit=_DIFFERENCES)
             yield name, reason, found
 
 

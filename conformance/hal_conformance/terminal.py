@@ -21,6 +21,7 @@ from rich.text import Text
 
 from hal import Device, OutcomeClass
 from hal.cli._output import table
+from hal_conformance.precision import marked
 from hal_conformance.report import CaseResult, DeviceReport, OperatorSummary
 from hal_conformance.scoring import worst_operators
 
@@ -130,7 +131,7 @@ class CaseProgress:
 
 
 def _row(report: DeviceReport) -> tuple[str, ...]:
-    name = report.device.id + (" (emulated)" if report.device.emulated else "")
+    name = report.device.id + marked(report.device)
     counts = (str(report.classes[c.value]) for c in OutcomeClass)
     time = f"{report.wall_seconds:.1f} s"
     if report.scores is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -216,6 +217,13 @@ def files(tmp_path: Path) -> tuple[str, str]:
     write(Report((old,)), tmp_path / "old.json")
     write(Report((new,)), tmp_path / "new.json")
     return str(tmp_path / "old.json"), str(tmp_path / "new.json")
+
+
+def test_another_tolerance_is_noted() -> None:
+    old = device_report({"a": PASS})
+    new = dataclasses.replace(old, device=dataclasses.replace(old.device, precision="float16"))
+    (one,) = compare_reports(Report((old,)), Report((new,))).devices
+    assert "judged by the tolerance of float32 then, of float16 now" in one.notes
 
 
 def test_the_command_exits_1_on_a_regression(

@@ -106,6 +106,8 @@ def test_emulated_device_is_marked_and_only_that_one() -> None:
     out, _ = shown(COMPLETE, emulated)
     assert "qnn:htp (emulated)" in out
     assert "ort:cpu (emulated)" not in out
+    half = dataclasses.replace(COMPLETE, device=Device("x:npu", "npu", precision="float16"))
+    assert "x:npu (float16)" in shown(half)[0]
 
 
 def test_incomplete_report_has_no_score() -> None:

@@ -107,4 +107,4 @@ def _row(device: Device) -> Iterable[str]:
     yield from (device.id, device.kind, device.name, device.vendor)
     yield human_bytes(device.memory) if device.memory else ""
     yield ", ".join(f"{name} {version}" for name, version in device.versions.items())
-    yield ", ".join(word for word in ("emulated", "slow") if getattr(device, word))
+    yield ", ".join((*device.marks, "slow") if device.slow else device.marks)

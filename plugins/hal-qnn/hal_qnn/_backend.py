@@ -192,6 +192,7 @@ class QnnBackend:
             vendor="Qualcomm",
             emulated=emulated,
             slow=emulated,
+            precision="float16",
             versions=_versions(),
             unavailable=self._why_not(id_, settings({}, emulated=emulated)),
         )

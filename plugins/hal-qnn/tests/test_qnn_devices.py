@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import json
 import platform
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import hal_qnn
 import pytest
 
 from hal import Device
+from hal.cli import main
 from hal.errors import AbsentError, UnavailableError, UsageError
 
 
@@ -34,6 +36,19 @@ def test_the_emulator_is_marked_as_one(emulator):
     assert emulator.unavailable == ""
     version = importlib.metadata.version("onnxruntime-qnn")
     assert emulator.versions["onnxruntime-qnn"] == version
+
+
+def test_a_report_says_that_half_precision_was_judged_as_such(emulator, tmp_path, capsys):
+    assert emulator.precision == "float16"
+    command = ["conformance", "--device", emulator.id, "-k", "test_mul_example"]
+    assert main([*command, "--json", str(tmp_path / "report.json")]) == 0
+    shown = capsys.readouterr()
+    assert "qnn:htp-emulator (emulated, float16)" in shown.out
+    assert "computes float32 in float16, and is judged by that type's tolerance" in shown.err
+    (report,) = json.loads((tmp_path / "report.json").read_text())["reports"]
+    assert report["device"]["precision"] == "float16"
+    assert any("computes float32 in float16" in note for note in report["notes"])
+    assert [case["outcome"] for case in report["cases"]] == ["pass"]
 
 
 def test_hardware_is_listed_only_where_there_is_some(qnn, emulator):
