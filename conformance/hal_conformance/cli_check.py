@@ -140,7 +140,7 @@ def check(
                 for line in lines_of(result, model.name):
                     out.print(Text(line))
                 if result.culprit is not None and repro is None:
-                    out.print(Text(f"  next: hal check {model} -d {one.id} --repro DIR"))
+                    out.print(Text("  next: add --repro DIR, which saves a reproduction of it"))
     if as_json:
         shapes = {n: [v.type, list(getattr(v, "shape", ()))] for n, v in values.items()}
         write_json(SCHEMA, {"model": str(model), "inputs": shapes, "checks": documents})

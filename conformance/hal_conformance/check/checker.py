@@ -219,10 +219,7 @@ class Checker:
         self._tell(f"looking at how {', '.join(distinct)} does by itself")
         culprit = dataclasses.replace(
             culprit,
-            records=tuple(
-                record_of(self._registry, device, engine.options, operator, self._limits)
-                for operator in distinct
-            ),
+            records=tuple(record_of(engine, operator) for operator in distinct),
         )
         if repro is None:
             return culprit

@@ -16,8 +16,8 @@ from hal.plugins import Registry
 from hal.reference import Reference
 from hal_conformance.case import Case, DataSet, load_suite
 from hal_conformance.check.result import Record
+from hal_conformance.check.trial import Engine
 from hal_conformance.inspection import inspect_cases
-from hal_conformance.judge import run_case
 from hal_conformance.model_facts import model_facts
 from hal_conformance.report import Limits
 from hal_conformance.repro import write_repro
@@ -29,19 +29,15 @@ _CASES = 60
 """How many cases of an operator are run: a look, not a conformance run."""
 
 
-def record_of(
-    registry: Registry, device: Device, options: Mapping[str, Option], operator: str, limits: Limits
-) -> Record:
+def record_of(engine: Engine, operator: str) -> Record:
     """Run the official cases whose graph is one node of this operator, 60 at most."""
     suite = load_suite("onnx")
-    spec = registry.backends[device.backend].spec
     outcomes: collections.Counter[Outcome] = collections.Counter()
     chosen = [c for c in suite if c.single_operator == operator and not c.expanded][:_CASES]
-    with registry.host(device.backend, timeout=limits.timeout, memory=limits.memory) as host:
-        for facts in chosen:
-            case = suite.load(facts.id)
-            if isinstance(case, Case):
-                outcomes[run_case(case, device, spec, host, options).outcome] += 1
+    for facts in chosen:
+        case = suite.load(facts.id)
+        if isinstance(case, Case):
+            outcomes[engine.run_case(case).outcome] += 1
     return Record(operator, dict(outcomes))
 
 

@@ -9,7 +9,9 @@ from hal import Ability, BackendSpec, Device, Evidence, Model, Outcome, Placemen
 from hal.backend import Option, UnsupportedNode
 from hal.errors import HalError
 from hal.host import Host, HostedExecutable
-from hal_conformance.judge import outcome_of
+from hal_conformance.case import Case
+from hal_conformance.judge import outcome_of, run_case
+from hal_conformance.report import CaseResult
 
 __all__ = ["BROKEN", "Engine", "Trial"]
 
@@ -71,6 +73,10 @@ class Engine:
             if executable is not None and Ability.CLOSE in self.spec.abilities:
                 _close(executable)
         return Trial(Outcome.PASS, outputs, placement=placement)
+
+    def run_case(self, case: Case) -> CaseResult:
+        """The outcome of a conformance case."""
+        return run_case(case, self.device, self.spec, self._host, self.options)
 
     def _placement(self, executable: HostedExecutable, nodes: tuple[str, ...]) -> Placement:
         if Ability.PLACEMENT in self.spec.abilities:
