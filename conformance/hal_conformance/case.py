@@ -55,7 +55,8 @@ class CaseFacts:
     cells: tuple[str, ...]
     """Ids of the contract's cells that the case exercises, e.g. "Abs-13/T/tensor(float)"."""
     single_operator: str
-    """The operator when the model's graph is one node (which may hold subgraphs), "" otherwise."""
+    """The operator when the model's graph is one node (which may hold subgraphs), alone or given
+    twice; "" otherwise."""
     expanded: bool
     """Whether the case is the expansion of an operator into the body of its ONNX function."""
     opset: int

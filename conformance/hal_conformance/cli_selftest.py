@@ -140,7 +140,8 @@ def _show(out: Console, score: Score) -> None:
         Text(
             f"{len(score.false_alarms)} false alarms of contract on {score.judged} cases in the "
             f"engine's own arithmetic and {score.in_float64} in float64; "
-            f"{len(score.equivalents)} equivalent mutants are not counted"
+            f"{len(score.equivalents)} equivalent mutants are not counted, nor are "
+            f"{len(score.not_made)} that this engine cannot be made into"
         )
     )
     for case, reason in score.false_alarms.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import pkgutil
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ from hal_conformance.contract.older.table import OLDER, asks_of
 from hal_conformance.contract.oracles import Verdict, expected_of
 from hal_conformance.contract.protos import Dim, model_of, symbolic
 from hal_conformance.contract.quantized.build import quantised_cases
+from hal_conformance.contract.reuse import reused
+from hal_conformance.contract.special import special
 from hal_conformance.model_facts import model_facts
 
 __all__ = ["build", "contract_cases", "drafts", "load_families", "older_drafts"]
@@ -43,12 +46,29 @@ def drafts(*keys: str) -> Iterator[tuple[Ask, Draft]]:
     for operator in wanted:
         seen: set[str] = set()
         for ask in _asks(operator):
-            for generator in generators_of(operator.key):
-                for draft in generator(ask):
-                    if ask.id(draft.slug) in seen:
-                        raise ValueError(f"the id {ask.id(draft.slug)} is given twice")
-                    seen.add(ask.id(draft.slug))
-                    yield ask, draft
+            for draft in _of_ask(ask):
+                if ask.id(draft.slug) in seen:
+                    raise ValueError(f"the id {ask.id(draft.slug)} is given twice")
+                seen.add(ask.id(draft.slug))
+                yield ask, draft
+
+
+def _of_ask(ask: Ask) -> Iterator[Draft]:
+    """What the generators yield for an ask, and what follows from it."""
+
+    def made(ask: Ask) -> Iterator[Draft]:
+        for generator in generators_of(ask.operator.key):
+            yield from generator(ask)
+
+    own = list(made(ask))
+    yield from own
+    operator = ask.operator
+    if ask.first and operator.domain in STABLE_DOMAINS and not operator.random:
+        known = {d.slug for d in own}
+        again = list(made(dataclasses.replace(ask, salt="again")))
+        for draft in (*reused(ask, own, again), *special(ask, own)):
+            if draft.slug not in known:
+                yield draft
 
 
 def older_drafts() -> Iterator[tuple[Ask, Draft]]:
@@ -76,7 +96,7 @@ def build(ask: Ask, draft: Draft) -> Case:
         nodes=facts.nodes,
         operators=facts.operators,
         cells=facts.cells,
-        single_operator=facts.single_operator,
+        single_operator=operator.key if draft.twice else facts.single_operator,
         expanded=False,
         opset=facts.opset,
         ir_version=facts.ir_version,
@@ -86,7 +106,7 @@ def build(ask: Ask, draft: Draft) -> Case:
         judge=draft.judge,
         model=Model(model.SerializeToString(deterministic=True)),
         data_sets=tuple(
-            DataSet(_inputs(draft, run.inputs), _named("y", outputs))
+            DataSet(_inputs(draft, run.inputs), _outputs(draft, outputs))
             for run, outputs in zip(draft.runs, verdict.outputs, strict=True)
         ),
         tolerance_source=draft.tolerance.source,
@@ -127,6 +147,11 @@ def _inputs(draft: Draft, values: Sequence[Value | None]) -> dict[str, Value]:
 
 def _named(letter: str, values: Sequence[Value | None]) -> dict[str, Value]:
     return {f"{letter}{i}": value for i, value in enumerate(values) if value is not None}
+
+
+def _outputs(draft: Draft, values: Sequence[Value | None]) -> dict[str, Value]:
+    named = _named("y", values)
+    return {**named, **_named("z", values)} if draft.twice else named
 
 
 def _output_dims(

@@ -70,6 +70,9 @@ class Draft:
     dynamic_outputs: bool = False
     """Whether the output shapes depend on values, and so are not stated in the model."""
     judge: Judge = "values"
+    twice: bool = False
+    """Whether the model has the node twice, on the same inputs: `z<i>` are the second one's
+    outputs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +83,8 @@ class Ask:
     operator: Operator
     constraint: str
     type: str
+    salt: str = ""
+    """Another one, other draws."""
 
     @property
     def name(self) -> str:
@@ -119,7 +124,7 @@ class Ask:
 
     def draw(self, slug: str) -> Draw:
         """The draws of the case of that slug."""
-        return Draw(self.id(slug))
+        return Draw(self.id(slug) + self.salt)
 
     def draft(
         self,

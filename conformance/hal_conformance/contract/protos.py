@@ -58,7 +58,20 @@ def model_of(
     node.attribute.extend(
         _attribute(operator, name, value) for name, value in sorted(draft.attributes.items())
     )
-    graph = helper.make_graph([node], "case", inputs, outputs, initializers)
+    nodes = [node]
+    if draft.twice and not widened:
+        second = onnx.NodeProto()
+        second.CopyFrom(node)
+        second.name = f"{operator.name}_2"
+        del second.output[:]
+        second.output.extend(name.replace("y", "z") for name in given)
+        nodes.append(second)
+        for output in list(outputs):
+            copy = onnx.ValueInfoProto()
+            copy.CopyFrom(output)
+            copy.name = output.name.replace("y", "z")
+            outputs.append(copy)
+    graph = helper.make_graph(nodes, "case", inputs, outputs, initializers)
     opsets = {domain: max(draft.opset, operator.since_version) if not domain else 0}
     if domain:
         opsets = {domain: operator.since_version, "": draft.opset or _companion(operator)}

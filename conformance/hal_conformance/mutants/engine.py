@@ -71,7 +71,8 @@ def widened(call: Call) -> Call | None:
     if not operator.constraints or not _narrow_real(call.type):
         return None
     constraint = operator.constraints[0]
-    if double not in constraint.types:
+    containers = any(t and not t.startswith("tensor(") for t in call.outputs)
+    if double not in constraint.types or containers:
         return None
     inputs: list[Value | None] = []
     for i, value in enumerate(call.inputs):

@@ -64,6 +64,8 @@ class MutantBackend:
         """How often the faulty kernel was called."""
         self.changed = 0
         """How often its result was another than the correct one."""
+        self.made = 0
+        """How often the fault could be put into the kernel, or did not apply to the call."""
         self.refused = ""
         """Why the engine could not be made wrong in this way, from the last call that showed it."""
         self._shared: dict[object, object] = {}
@@ -87,8 +89,10 @@ class MutantBackend:
             self.refused = f"{type(error).__name__}: {error}"
             return right
         except HalError:
+            self.made += 1
             self.changed += 1
             raise
+        self.made += 1
         if wrong is None:
             return right
         self.changed += any(not _same(a, b) for a, b in zip(right, wrong, strict=True))

@@ -37,6 +37,8 @@ class Score:
     survivors: tuple[Verdict, ...]
     """The mutants that the suite `contract` does not catch."""
     equivalents: tuple[Verdict, ...]
+    not_made: tuple[Verdict, ...]
+    """The mutants that this engine could not be made into; they are in no total either."""
     false_alarms: Mapping[str, str]
     """The cases of the suite `contract` that call the correct engine wrong, with the reason."""
     judged: int
@@ -49,7 +51,7 @@ def score_of(results: Iterable[OperatorResult]) -> Score:
     """The score of these operators."""
     listed = sorted(results, key=lambda r: r.operator)
     verdicts = [v for r in listed for v in r.verdicts]
-    counted = [v for v in verdicts if not v.equivalent]
+    counted = [v for v in verdicts if not v.equivalent and not v.not_made]
     kinds = sorted({v.kind for v in counted})
     alarms: dict[str, str] = {}
     for result in listed:
@@ -62,7 +64,8 @@ def score_of(results: Iterable[OperatorResult]) -> Score:
             for kind in kinds
         },
         survivors=tuple(v for v in counted if "contract" not in v.caught),
-        equivalents=tuple(v for v in verdicts if v.equivalent),
+        equivalents=tuple(v for v in verdicts if v.equivalent and not v.not_made),
+        not_made=tuple(v for v in verdicts if v.not_made),
         false_alarms=dict(sorted(alarms.items())),
         judged=sum(r.control.passed["contract"] for r in listed),
         in_float64=sum(r.control.float64 for r in listed),
@@ -91,6 +94,7 @@ def document(request: Request, score: Score, *, complete: bool) -> dict[str, Any
             for v in score.survivors
         ],
         "equivalents": [{"id": v.id, "reason": v.equivalent} for v in score.equivalents],
+        "not_made": [{"id": v.id, "reason": v.not_made} for v in score.not_made],
     }
 
 

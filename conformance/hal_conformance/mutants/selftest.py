@@ -72,6 +72,9 @@ class Verdict:
     reached: bool
     equivalent: str = ""
     """Why it is no wrong kernel, "" if it is one."""
+    not_made: str = ""
+    """Why there is no such kernel to judge: the correct engine runs nothing of its type, or refuses
+    whatever the fault would make of its calls."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,7 +230,8 @@ class Bench:
     def verdict(self, mutant: Mutant) -> Verdict:
         """Judge a mutant: by the first case of each suite that notices it."""
         caught: dict[str, str] = {}
-        reached = False
+        reached = made = False
+        refused = ""
         for suite in SUITES:
             backend = MutantBackend(mutant, self.engine, self.prepared)
             for case in self.cases:
@@ -235,9 +239,19 @@ class Bench:
                     caught[suite] = case.id
                     break
             reached = reached or backend.changed > 0
+            made = made or backend.made > 0
+            refused = refused or backend.refused
+        missing = "" if made else refused or "the engine passes no case of its type"
         equivalent = "" if caught else reason_for(mutant)
         return Verdict(
-            mutant.id, mutant.operator, mutant.kind, mutant.type, caught, reached, equivalent
+            id=mutant.id,
+            operator=mutant.operator,
+            kind=mutant.kind,
+            type=mutant.type,
+            caught=caught,
+            reached=reached,
+            equivalent=equivalent,
+            not_made=missing,
         )
 
     def _in_float64(self) -> tuple[int, dict[str, str]]:

@@ -42,7 +42,7 @@ def overwritten(operator: Operator) -> Iterator[Fault]:
     if operator.random:
         return
     for position, parameter in enumerate(operator.inputs):
-        if parameter.option != "optional" and any("tensor" in t for t in parameter.types):
+        if parameter.option != "optional" and any(t.startswith("tensor(") for t in parameter.types):
             yield Fault(parameter.name, _overwriting(position), any_type)
 
 

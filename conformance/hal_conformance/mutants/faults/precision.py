@@ -24,14 +24,13 @@ _THROUGH: dict[ElementType, tuple[ElementType, ...]] = {
     _F.FLOAT16: (_F.BFLOAT16,),
     _F.BFLOAT16: (_F.FLOAT8E4M3FN,),
     _F.INT64: (_F.INT32, _F.DOUBLE, _F.FLOAT),
-    _F.UINT64: (_F.UINT32, _F.INT64, _F.DOUBLE),
+    _F.UINT64: (_F.UINT32, _F.DOUBLE),
     _F.INT32: (_F.FLOAT, _F.INT16),
-    _F.UINT32: (_F.FLOAT, _F.INT32),
-    _F.UINT16: (_F.INT16,),
-    _F.UINT8: (_F.INT8,),
+    _F.UINT32: (_F.FLOAT, _F.UINT16),
+    _F.UINT16: (_F.UINT8,),
     _F.INT16: (_F.INT8,),
-    _F.INT8: (_F.UINT8,),
 }
+"""Types of fewer digits. One of as many bits is none: there and back, the bits are the same."""
 
 
 @makes("too little precision")

@@ -76,7 +76,7 @@ def ranks(operator: Operator) -> Iterator[Fault]:
 def off_by_one(operator: Operator) -> Iterator[Fault]:
     """The last element along an axis is not looked at: the one before it is read again."""
     for position, parameter in enumerate(operator.inputs):
-        if parameter.option != "optional" and any("tensor" in t for t in parameter.types):
+        if parameter.option != "optional" and any(t.startswith("tensor(") for t in parameter.types):
             for axis, title in ((-1, "last"), (0, "first")):
                 yield rewrite(
                     f"{parameter.name}: end of the {title} axis", _repeated(position, axis)
@@ -91,7 +91,7 @@ def first_only(operator: Operator) -> Iterator[Fault]:
     if operator.random:
         return
     for position, parameter in enumerate(operator.inputs):
-        if parameter.option != "optional" and any("tensor" in t for t in parameter.types):
+        if parameter.option != "optional" and any(t.startswith("tensor(") for t in parameter.types):
             yield rewrite(f"{parameter.name}: its first slice for all", _sliced(position))
 
 

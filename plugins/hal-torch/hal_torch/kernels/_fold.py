@@ -43,7 +43,7 @@ def fold(x: Tensor, sizes: Sequence[int], window: Window) -> Tensor:
         shape[axis], shape[rank + axis] = len(taps), len(steps)
         at = at * canvas[axis] + (taps[:, None] + steps[None, :]).reshape(shape)
     made = x.new_zeros((batch, channels, math.prod(canvas)))
-    made = made.index_add(2, at.reshape(-1), x.reshape(batch, channels, -1))
+    made = made.index_add(2, at.reshape(-1), x.reshape(batch, channels, at.numel()))
     made = made.reshape(batch, channels, *canvas)
     for axis, size in enumerate(sizes):
         made = made.narrow(2 + axis, window.begins[axis], size)

@@ -96,7 +96,7 @@ def _parsed(strings: Host, to: ElementType, saturate: bool, round_mode: str) -> 
         found: Host = made.numpy()
         return found
     bits = torch.int16 if made.dtype.itemsize == 2 else torch.uint8
-    codes: Host = made.view(bits).numpy().view(to.storage)
+    codes: Host = made.view(bits).numpy().view(to.storage).reshape(strings.shape)
     return codes
 
 

@@ -62,7 +62,7 @@ def binarizer(x: Tensor, *, threshold: float = 0.0) -> Tensor:
 def feature_vectorizer(*xs: Tensor, inputdimensions: Sequence[int]) -> Tensor:
     parts = []
     for x, width in zip(xs, inputdimensions, strict=True):
-        part = x.reshape(x.shape[0], -1) if x.dim() > 1 else x.unsqueeze(0)
+        part = x.flatten(1) if x.dim() > 1 else x.unsqueeze(0)
         if width > part.shape[1]:
             part = torch.nn.functional.pad(part, (0, width - part.shape[1]))
         parts.append(part[:, :width].to(torch.float32))
