@@ -142,7 +142,11 @@ def channel_normalization(ask: Ask, choices: Choices) -> Draft:
         mean, variance = wide.mean(axis=axes, keepdims=True), wide.var(axis=axes, keepdims=True)
     normal = (wide - mean) / np.sqrt(variance + _EPSILON)
     result = normal * widen(scale).reshape(along) + widen(bias).reshape(along)
-    return ask.draft("deep", inputs, [result], tolerance=composed(ask.element, magnitude=8.0))
+    # An instance's own variance may be small, and epsilon is float32's or the text's 1e-5.
+    tolerance = composed(ask.element, magnitude=8.0)
+    if ask.name == "InstanceNormalization":
+        tolerance = normalization.normal_tolerance(ask.element)
+    return ask.draft("deep", inputs, [result], tolerance=tolerance)
 
 
 @makes("TopK", takes=lambda ask: ask.constraint == "T")
