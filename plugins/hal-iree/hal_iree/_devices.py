@@ -41,7 +41,7 @@ TARGETS = (
         "cpu",
         "",
         "llvm-cpu",
-        ("--iree-llvmcpu-target-cpu=host",),
+        ("--iree-llvmcpu-target-cpu=host", "--iree-input-demote-f64-to-f32=false"),
         listed=True,
     ),
     Target("vulkan", "vulkan", "gpu", "", "vulkan-spirv", listed=True),
