@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 import hal
 from hal.errors import UnsupportedError, UsageError
 from hal.plugins import Registry
-from hal.routing import Policy, Route, Row, _candidates, route
+from hal.routing import Policy, Route, Row, _candidates, record_evidence, route
 from hal.routing._decide import Request
 from hal.routing._identity import identify
 from hal.routing._route import Router
@@ -31,8 +31,12 @@ FAKE = """
     class Executable:
         def __init__(self, options):
             self.options = options
+            self.calls = 0
 
         def run(self, inputs):
+            self.calls += 1
+            if self.calls > self.options.get("dies", 10**9):
+                os._exit(3)
             x = inputs["x"].numpy()
             delay = self.options.get("delay", 1)
             if "large" in self.options and x.size > 64:
@@ -159,6 +163,14 @@ def test_crashes_and_refusals_are_told(site: Any) -> None:
         route(relu([4], "Exotic", "made.up"), devices=FAKES)
 
 
+def test_a_candidate_that_dies_while_it_is_timed_loses(site: Any) -> None:
+    fake(site, 'Choice({"delay": 1, "dies": 9}, speed=9.0)', 'Choice({"delay": 2})')
+    found = route(relu([4]), devices=FAKES)
+    dead = row_of(found, "fake:cpu delay=1 dies=9")
+    assert dead.state == "failed" and "CrashError" in dead.reason and not dead.blocks
+    assert found.winner.candidate.options == {"delay": 2} and found.clear
+
+
 def test_nothing_right_is_one_error(site: Any) -> None:
     fake(site, 'Choice({"off": 0.5})', 'Choice({"off": 0.25})')
     with pytest.raises(UnsupportedError, match=r"(?=.*off by 0\.25)(?=.*off by 0\.5,)"):
@@ -208,6 +220,21 @@ def test_a_stored_route_of_another_form_is_decided_anew(site: Any) -> None:
             assert not route(relu([4]), devices=FAKES).cached
 
 
+def test_what_conformance_found_strikes_out(site: Any) -> None:
+    fake(site, 'Choice({"delay": 1})')
+    device = hal.Device("fake:cpu", "cpu", versions={"fake-sdk": "1"})
+    assert record_evidence(device, {"Relu": "2 cases; wrong: off by 2", "Add": ""})
+    with pytest.raises(UnsupportedError, match=r"Relu: no case of it passed here \(2 cases; wrong"):
+        route(relu([4]), devices=FAKES)
+    # Another version of the runtime has proved nothing yet, and a later run may clear it.
+    newer = dataclasses.replace(device, versions={"fake-sdk": "2"})
+    record_evidence(newer, {"Relu": "2 cases; wrong: off by 2"})
+    assert route(relu([4]), devices=FAKES).winner.state == "won"
+    record_evidence(device, {"Relu": "2 cases; wrong: off by 2"})
+    record_evidence(device, {"Relu": ""})
+    assert route(relu([4]), devices=FAKES, cache=False).winner.state == "won"
+
+
 def test_own_inputs_and_their_errors(site: Any) -> None:
     fake(site, 'Choice({"delay": 1})')
     x = np.ones(4, np.float32)
@@ -245,8 +272,11 @@ def test_throughput_tells_its_streams(site: Any) -> None:
     fake(site, 'Choice({"delay": 4})')
     found = route(relu([4]), devices=FAKES, policy="throughput")
     assert found.winner.streams > 1, "sleeping threads do not get in one another's way"
-    assert found.winner.throughput > 260
+    assert found.winner.throughput > 260 and found.winner.batch == 1
     assert "threads" in found.text()
+    found = route(relu(["batch", 4]), devices=FAKES, policy="throughput")
+    assert found.winner.batch == 16, "a sleep costs the same for any batch"
+    assert "in batches of 16" in found.text()
 
 
 def test_policies_score_rows() -> None:

@@ -20,7 +20,7 @@ from hal_conformance.cli_show import inspect, refuse_report_options
 from hal_conformance.journal import Journal
 from hal_conformance.report import DeviceReport, Limits, Report, Selection
 from hal_conformance.report_files import ReportFiles
-from hal_conformance.scoring import Gate
+from hal_conformance.scoring import Gate, evidence
 from hal_conformance.session import Plan, choose_devices, measure
 from hal_conformance.submission import check_submission, write_submission
 from hal_conformance.terminal import Terminal
@@ -179,6 +179,8 @@ def conformance(
         )
     if submission is not None:
         check_submission(submission, patterns)
+    from hal.routing import record_evidence  # here, for a quick --help
+
     reports: list[DeviceReport] = []
     journals: list[Journal] = []
     with load_plugins() as registry:
@@ -200,6 +202,8 @@ def conformance(
         chosen = deep_targets(plan) if deep else []
         for report in measure(registry, devices, plan, terminal.progress, journals.append):
             reports.append(report)
+            if not option:  # routing is told of the device as it is used
+                record_evidence(report.device, evidence(report.operators))
         if deep:
             reports = deepen(registry, reports, plan, terminal, chosen, draws)
     failure: OutputError | None = None

@@ -35,6 +35,7 @@ __all__ = [
     "compute_scores",
     "count_classes",
     "count_outcomes",
+    "evidence",
     "summarize_operators",
     "worst_operators",
 ]
@@ -151,6 +152,18 @@ def worst_operators(report: DeviceReport, limit: int = 10) -> tuple[OperatorSumm
     that have some are here."""
     failing = [o for o in report.operators if o.single and o.passed < o.total]
     return tuple(sorted(failing, key=_badness)[:limit])
+
+
+def evidence(operators: Iterable[OperatorSummary]) -> dict[str, str]:
+    """What routing may take from a run (`hal.routing.record_evidence`): for each operator with
+    cases of its own, "" when one passed, else the reason why none of at least two did."""
+    found = {}
+    for o in operators:
+        if o.single and o.passed:
+            found[o.operator] = ""
+        elif o.single and o.total > 1:
+            found[o.operator] = f"{o.total} cases; {o.reasons[0] if o.reasons else 'none passed'}"
+    return found
 
 
 def build_report(

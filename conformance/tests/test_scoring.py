@@ -23,6 +23,7 @@ from hal_conformance.scoring import (
     compute_scores,
     count_classes,
     count_outcomes,
+    evidence,
     summarize_operators,
     worst_operators,
 )
@@ -324,3 +325,15 @@ def test_one_more_pass_never_lowers_a_score(run: list[tuple[Facts, Outcome]]) ->
 def test_counts_have_every_name_even_for_no_results() -> None:
     assert count_outcomes([]) == {o.value: 0 for o in Outcome}
     assert count_classes([]) == {c.value: 0 for c in OutcomeClass}
+
+
+def test_evidence_for_routing_is_of_operators_that_never_pass() -> None:
+    cases = [single(f"{o}{i}", o) for o in ("Add", "Mul", "Sub", "Div") for i in range(2)]
+    wrong = {"Mul0", "Mul1", "Sub0", "Div0"}
+    results = [
+        result(c, Outcome.WRONG if c.id in wrong else Outcome.PASS, reason="off by 2")
+        for c in cases
+        if c.id != "Div1"
+    ]
+    found = evidence(summarize_operators(cases[:-1], results))
+    assert found == {"Add": "", "Mul": "2 cases; wrong: off by 2", "Sub": ""}, "one is too few"

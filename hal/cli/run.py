@@ -52,9 +52,10 @@ def run_model(
         raise OutputError(f"{outputs}: there is no folder {outputs.parent}")
     feeds: dict[str, Any]
     feeds = _drawn(model, size or []) if inputs is None else dict(read_npz(inputs))
+    own = feeds if inputs is not None and device == "auto" else None
     with (
         stderr_console().status("loading the model"),
-        load(model, device, accuracy=accuracy, inputs=feeds if device == "auto" else None) as s,
+        load(model, device, accuracy=accuracy, inputs=own) as s,
     ):
         results = s.run(None, feeds)
         names = [info.name for info in s.outputs]

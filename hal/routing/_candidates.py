@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from hal.backend import Choice
 from hal.device import Device
 from hal.errors import HalError, UnavailableError
+from hal.graph import ModelGraph
 from hal.model import Model
 from hal.plugins import Registry, State
 from hal.routing._candidate import Candidate
+from hal.routing._evidence import contradicted
 from hal.routing._variants import impossible
 from hal.store import Store
 
@@ -61,6 +63,7 @@ def entries_of(
     devices: Iterable[Device],
     struck: dict[str, str],
     model: Model,
+    graph: ModelGraph,
     store: Store,
     *,
     inexact: bool,
@@ -71,7 +74,7 @@ def entries_of(
     found: list[Entry] = []
     for device in devices:
         spec = registry.backends[device.backend].spec
-        reason = struck.get(device.id) or _refusal(registry, device, model, store)
+        reason = struck.get(device.id) or _refusal(registry, device, model, graph, store)
         choices = [c for c in spec.choices if not c.kinds or device.kind in c.kinds]
         for choice in choices or [Choice()]:
             why = reason
@@ -85,7 +88,9 @@ def entries_of(
     return found
 
 
-def _refusal(registry: Registry, device: Device, model: Model, store: Store) -> str:
+def _refusal(
+    registry: Registry, device: Device, model: Model, graph: ModelGraph, store: Store
+) -> str:
     """Why a device cannot run a model: by its own word, or by what conformance found of it."""
     host = registry.host(device.backend)
     try:
@@ -95,7 +100,7 @@ def _refusal(registry: Registry, device: Device, model: Model, store: Store) -> 
     finally:
         registry.keep(device.backend, host)
     if support.supported:
-        return ""
+        return contradicted(store, device, graph)
     first = support.unsupported[0]
     more = len(support.unsupported) - 1
     what = f"{first.operator}: {first.reason}" if first.operator else first.reason

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -22,6 +24,7 @@ from hal.routing._policy import Policy
 from hal.routing._race import NOISE, Race
 from hal.routing._report import Route, Row
 from hal.routing._sizes import sizes_of
+from hal.routing._throughput import batches_of, best_throughput
 from hal.routing._trial import Trial, tolerances
 from hal.routing._variants import derive
 from hal.store import Store
@@ -43,7 +46,8 @@ Say = Callable[[str], None]
 class Request:
     """What a route is asked for. `devices` names some; none means every ready one. `inputs` are the
     user's own; without them they are drawn, with `sizes` for open dimensions. `budget` is in
-    seconds of measurement. `exhaustive` measures every candidate, for benchmarks."""
+    seconds of measurement. `exhaustive` measures every candidate, however long it takes to compile
+    them, for benchmarks."""
 
     policy: Policy = dataclasses.field(default_factory=Policy)
     accuracy: float | None = None
@@ -80,6 +84,7 @@ def decide(
         devices,
         struck,
         known.model,
+        graph,
         store,
         inexact=inexact,
         calibrated=request.inputs is not None,
@@ -104,7 +109,7 @@ def decide(
     say("computing the reference")
     with Reference(registry, known.model) as reference:
         answers = reference.run(inputs)
-    trials = _Trials(registry, store, known, inputs, answers, request, rows, say)
+    trials = _Trials(registry, store, known, inputs, sizes, answers, request, rows, say)
     clear = trials.run(queue)
     found = _ranked(rows, request.policy)
     if found[0].state != "won":
@@ -141,6 +146,7 @@ class _Trials:
         store: Store,
         known: Known,
         inputs: Mapping[str, Value],
+        sizes: Mapping[str, int],
         answers: ReferenceRun,
         request: Request,
         rows: dict[str, Row],
@@ -148,6 +154,7 @@ class _Trials:
     ) -> None:
         self._registry, self._store, self._known, self._inputs = registry, store, known, inputs
         self._answers, self._request, self._rows, self._say = answers, request, rows, say
+        self._sizes = sizes
         self._allowed = tolerances(answers, request.accuracy)
         self._open: dict[str, Trial] = {}
 
@@ -159,19 +166,26 @@ class _Trials:
             most = len(queue)
         end = time.monotonic() + self._request.budget
         with contextlib.ExitStack() as stack:
-            for tried, entry in enumerate(queue):
+            tried = 0
+            for entry in queue:
                 # Beyond its share, or its time, it goes on only for want of a right answer.
-                if self._open and (tried >= most or time.monotonic() > end):
-                    break
+                late = time.monotonic() + entry.seconds > end and not self._request.exhaustive
+                if self._open and (tried >= most or late):
+                    continue
+                tried += 1
                 self._try(entry, stack)
             if not self._open:
                 return False
+            if self._request.exhaustive:
+                end = time.monotonic() + self._request.budget
             clear = self._race(end)
         best = min(self._rows[e.candidate.label].predicted for e in queue)
         for entry in queue:
             row = self._rows[entry.candidate.label]
             if row.state == "skipped":
                 reason = f"predicted at {row.predicted / best:.2f} times the best prediction"
+                if entry.seconds:
+                    reason += f", and takes some {entry.seconds:.0f} s to compile"
                 self._set(entry.candidate.label, reason=reason)
         return clear
 
@@ -189,7 +203,7 @@ class _Trials:
         except HalError as error:
             if trial is not None:
                 trial.close()
-            self._set(label, state="failed", reason=f"{type(error).__name__}: {error}")
+            self._fail(label, error)
             return
         stack.callback(trial.close)
         self._set(label, errors=errors, once=trial.once, compiled=trial.compiled)
@@ -216,28 +230,39 @@ class _Trials:
                 self._set(label, reason=f"one run took {slower:.1f} times the best's")
                 del self._open[label]
         self._say(f"timing {', '.join(self._open)}")
-        race = Race({n: (t.block, t.once) for n, t in self._open.items()}, end)
+        blocks = {n: (functools.partial(self._block, n), t.once) for n, t in self._open.items()}
+        race = Race(blocks, end)
         clear = race.run(keep_all=self._request.exhaustive or goal == "memory")
-        for label, trial in self._open.items():
-            blocks = race.blocks(label) or (trial.once,)
-            self._set(label, blocks=blocks, p99=trial.p99, memory=trial.memory)
+        for label, trial in list(self._open.items()):
+            found = race.blocks(label) or (trial.once,)
+            self._set(label, blocks=found, p99=trial.p99, memory=trial.memory)
         if goal == "throughput":
-            for label, trial in self._open.items():
-                pace, streams = _throughput(trial)
-                self._set(label, throughput=pace, streams=streams)
+            batches = batches_of(self._known.model, self._request.inputs, self._sizes)
+            for label, trial in list(self._open.items()):
+                try:
+                    pace, batch, streams = best_throughput(trial, batches)
+                except HalError as error:
+                    self._fail(label, error)
+                    continue
+                self._set(label, throughput=pace, batch=batch, streams=streams)
         return clear
+
+    def _block(self, label: str) -> float:
+        """A block of a candidate; infinite once it has failed, so that the others go on."""
+        if label not in self._open:
+            return math.inf
+        try:
+            return self._open[label].block()
+        except HalError as error:
+            self._fail(label, error)
+            return math.inf
+
+    def _fail(self, label: str, error: HalError) -> None:
+        self._open.pop(label, None)
+        self._set(label, state="failed", blocks=(), reason=f"{type(error).__name__}: {error}")
 
     def _set(self, label: str, **changes: object) -> None:
         self._rows[label] = dataclasses.replace(self._rows[label], **changes)  # type: ignore[arg-type]
-
-
-def _throughput(trial: Trial) -> tuple[float, int]:
-    import os
-
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return max((trial.throughput(n), n) for n in sorted({1, 2, cores, 2 * cores}))
 
 
 def _ranked(rows: Mapping[str, Row], policy: Policy) -> list[Row]:

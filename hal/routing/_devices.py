@@ -35,8 +35,9 @@ def find(store: Store, environment: Environment, device_id: str) -> tuple[Regist
 def recall(
     store: Store, environment: Environment, device_id: str
 ) -> tuple[Registry, Device] | None:
-    """The device as it was listed in this environment, and a registry of its backend alone."""
-    known = store.get("devices", device_id)
+    """The device as it was listed in this environment, and a registry of its backend alone. One of
+    another machine is asked again each time: this environment says nothing of that machine."""
+    known = None if "/" in device_id else store.get("devices", device_id)
     if known is None or known.get("stamp") != environment.stamp:
         return None
     with contextlib.suppress(BrokenError, ProtocolError, KeyError, TypeError):

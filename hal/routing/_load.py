@@ -26,7 +26,7 @@ from hal.routing._variants import derive
 from hal.routing._verify import Verifier
 from hal.store import Store
 
-__all__ = ["open_named", "open_routed"]
+__all__ = ["model_of", "open_named", "open_routed"]
 
 _log = logging.getLogger("hal.routing")
 _PENDING = 4
@@ -59,8 +59,8 @@ def open_routed(
         if not _open_dimensions(known.signature):
             return engine, route
         decided = {bucket(route.sizes): engine.candidate}
-        for sizes, other in _others(router):
-            decided[bucket(sizes)] = other.winner.candidate
+        for other in _others(router):
+            decided[bucket(other.sizes)] = other.winner.candidate
 
         def arrived(sizes: dict[str, int]) -> None:
             with Store(store.path) as own:
@@ -76,18 +76,19 @@ def open_routed(
         return shaped, route
 
 
-def _others(router: Router) -> list[tuple[dict[str, int], Route]]:
-    """The decisions for other buckets, those that have arrived without one included."""
+def _others(router: Router) -> list[Route]:
+    """The decisions for other buckets; those that have arrived without one, or with a stale one,
+    are decided now."""
     found = []
     undecided = 0
-    for sizes, known in list(router.others()):
-        route = known
-        if route is None and undecided < _PENDING:
+    for other in list(router.others()):
+        route, stale = other.stored()
+        if (route is None or stale) and undecided < _PENDING:
             undecided += 1
             with contextlib.suppress(HalError):  # then the usual engine answers
-                route = router.of_sizes(sizes).route()
-        if route is not None:
-            found.append((sizes, route))
+                route, stale = other.route(), []
+        if route is not None and not stale:
+            found.append(route)
     return found
 
 
@@ -144,14 +145,14 @@ class _Opener:
         registry: Registry = load_plugins() if known is None else known[0]
         with registry:
             return open_engine(
-                registry, candidate, self._model(store, candidate), self._known.signature,
+                registry, candidate, model_of(self._known, candidate, store), self._known.signature,
                 hosted=self._upkeep.isolate, deadline=self._upkeep.deadline,
             )  # fmt: skip
 
-    def _model(self, store: Store, candidate: Candidate) -> Model:
-        if not candidate.variant:
-            return self._known.model
-        return derive(self._known, candidate.variant, store)
+
+def model_of(known: Known, candidate: Candidate, store: Store) -> Model:
+    """What is compiled for a candidate: the model, or a variant of it. Raises as `derive`."""
+    return derive(known, candidate.variant, store) if candidate.variant else known.model
 
 
 def _open_dimensions(signature: Signature) -> bool:

@@ -18,7 +18,7 @@ __all__ = ["GOALS", "Limit", "Policy"]
 GOALS: Mapping[str, str] = {
     "latency": "the median time of a run",
     "p99": "the time that 99 of 100 runs stay below",
-    "throughput": "runs a second, over the number of streams that gives most",
+    "throughput": "items a second, over the batch sizes and threads that give most",
     "memory": "what the process grows by",
 }
 _LIMIT = re.compile(r"(\w+)\s*<\s*([0-9.]+)\s*([A-Za-z]*)")

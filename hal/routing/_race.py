@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -50,7 +51,8 @@ class Race:
         return len(self._close([n for n in self._candidates if self._blocks[n]])) == 1
 
     def _close(self, names: list[str]) -> list[str]:
-        """Those that may still be the best."""
+        """Those that may still be the best: none with an infinite block, which is a failure's."""
+        names = [n for n in names if all(map(math.isfinite, self._blocks[n]))]
         if not names:
             return []
         medians = {n: statistics.median(self._blocks[n]) for n in names}

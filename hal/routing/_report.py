@@ -25,7 +25,8 @@ class Row:
     of the engine), "struck" (it cannot work, or takes no part) or "skipped" (not measured, because
     others are predicted to be better); `reason` says why in words. `errors` has the relative L2
     distance from the reference by output, `blocks` the median of each block of timed runs, `once`
-    the time of a single run before them. `throughput` is in runs a second, with `streams` threads.
+    the time of a single run before them. `throughput` is in items a second, in batches of `batch`
+    with `streams` threads.
     """
 
     candidate: Candidate
@@ -39,6 +40,7 @@ class Row:
     memory: int = 0
     compiled: float = 0.0
     throughput: float = 0.0
+    batch: int = 1
     streams: int = 1
 
     @property

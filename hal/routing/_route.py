@@ -115,15 +115,24 @@ class Router:
     """Routes one model; keeps the plugins loaded from one decision to the next."""
 
     def __init__(
-        self, store: Store, known: Known, request: Request, say: Say = lambda text: None
+        self,
+        store: Store,
+        known: Known,
+        request: Request,
+        say: Say = lambda text: None,
+        *,
+        parent: Router | None = None,
     ) -> None:
         self.store, self.known, self.request = store, known, request
-        self.environment = Environment()
+        self.environment: Environment = parent.environment if parent else Environment()
         self._say = say
+        self._parent = parent
         self._registry: Registry | None = None
 
     @property
     def registry(self) -> Registry:
+        if self._parent is not None:
+            return self._parent.registry
         if self._registry is None:
             self._registry = load_plugins()
         return self._registry
@@ -181,25 +190,19 @@ class Router:
     def of_sizes(self, sizes: Mapping[str, int]) -> Router:
         """The router of the same request for open dimensions of other sizes."""
         request = dataclasses.replace(self.request, inputs=None, sizes=dict(sizes))
-        other = Router(self.store, self.known, request, self._say)
-        other._registry = self.registry
-        return other
+        return Router(self.store, self.known, request, self._say, parent=self)
 
     def document(self, route: Route) -> dict[str, Any]:
         return {"name": self.known.name, "route": route.document()}
 
-    def others(self) -> Iterator[tuple[dict[str, int], Route | None]]:
-        """The sizes of other buckets of this model that have arrived, with their decisions."""
+    def others(self) -> Iterator[Router]:
+        """The routers of the other sizes of this model that have arrived, decided or not."""
         for row in self.store.rows("routes", self.known.fingerprint):
-            document = row.document
             with contextlib.suppress(KeyError, TypeError, ValueError):
-                if document.get("pending"):
-                    sizes, found = dict(document["sizes"]), None
-                else:
-                    found = Route.of(document["route"])
-                    sizes = dict(found.sizes)
-                if self.key(sizes) == row.key:
-                    yield sizes, found
+                document = row.document
+                sizes = (document if document.get("pending") else document["route"])["sizes"]
+                if row.key != self.key() and row.key == self.key(sizes):
+                    yield self.of_sizes(sizes)
 
     def close(self) -> None:
         if self._registry is not None:

@@ -58,5 +58,5 @@ def duration(seconds: float) -> str:
 
 def _paced(row: Row) -> str:
     threads = "thread" if row.streams == 1 else "threads"
-    paced = f"{row.throughput:.4g}/s with {row.streams} {threads}"
+    paced = f"{row.throughput:.4g}/s in batches of {row.batch} with {row.streams} {threads}"
     return f"{paced}; {row.reason}" if row.reason else paced

@@ -85,12 +85,14 @@ class Trial:
         self.calls += seconds
         return statistics.median(seconds)
 
-    def throughput(self, streams: int) -> float:
-        """Runs a second with that many threads at once."""
-        calls = max(CALLS, min(_MOST, round(_BLOCK / max(self.once, 1e-7))))
+    def throughput(self, streams: int, inputs: Mapping[str, Value] | None = None) -> float:
+        """Runs a second with that many threads at once, on inputs of another size if there are."""
+        given = self._inputs if inputs is None else inputs
         executable = self._compiled()
-        executable.time(self._inputs, calls=1, discarded=DISCARDED, streams=streams)
-        _, elapsed = executable.time(self._inputs, calls=calls, discarded=0, streams=streams)
+        (once,), _ = executable.time(given, calls=1, discarded=1)
+        calls = max(CALLS, min(_MOST, round(_BLOCK / max(once, 1e-7))))
+        executable.time(given, calls=1, discarded=0, streams=streams)
+        _, elapsed = executable.time(given, calls=calls, discarded=0, streams=streams)
         return streams * calls / elapsed
 
     @property

@@ -61,13 +61,13 @@ def hal_backends() -> list[BackendSpec]:
             reference=ReferenceUse("torch:cpu", {"precision": "float64"}, "float64", rank=0),
             choices=(
                 Choice(speed=0.5),
-                Choice({"mode": "compile"}, speed=0.75, seconds=20.0),
+                Choice({"mode": "compile"}, speed=0.75, seconds=10.0),
                 Choice({"precision": "bfloat16"}, "bfloat16", speed=0.6),
                 Choice(
                     {"mode": "compile", "precision": "bfloat16"},
                     "bfloat16",
                     speed=1.0,
-                    seconds=20.0,
+                    seconds=10.0,
                 ),
             ),
         )

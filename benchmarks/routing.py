@@ -1,0 +1,201 @@
+"""How good routing's decisions are, over whole models.
+
+    python benchmarks/routing.py [--models NAME ...] [--minutes M] [--state FILE]
+
+For each of the 22 models of hal_conformance.models (seeded weights, drawn inputs), and for float32
+and a budget of error of 0.02: what `hal route` decides among ort:cpu, openvino:cpu and torch:cpu,
+from a store that knows only the models decided before; then every candidate, measured exhaustively,
+side by side in blocks, in a store of its own. The exhaustive times judge the decisions:
+
+- regret: the time of the choice over that of the best candidate (1: nothing was missed)
+- speed-up: the time of onnxruntime's default over that of the choice
+- gain: the same for the best single candidate for all models, which a user would otherwise fix;
+  where it is wrong on a model, onnxruntime's default stands for it
+- wrong: choices that break their budget on other inputs than those that they were decided on
+- share: candidates that were run, of those that could have been
+
+Each model's figures are kept in the state file: a run goes on where the last one ended, for
+`--minutes` at most, and prints the table of what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from hal_conformance.models import names, path
+
+from hal.graph import read_model
+from hal.inputs import draw_inputs
+from hal.paths import cache_dir
+from hal.plugins import Registry, load_plugins
+from hal.reference import Reference
+from hal.routing import Route
+from hal.routing._decide import Request, decide
+from hal.routing._environment import Environment
+from hal.routing._identity import Known, identify
+from hal.routing._load import model_of
+from hal.routing._trial import Trial, tolerances
+from hal.store import Store
+
+DEVICES = ("ort:cpu", "openvino:cpu", "torch:cpu")
+BUDGETS: dict[str, float | None] = {"float32": None, "0.02": 0.02}
+DEFAULT = "ort:cpu"
+SEED = 11
+
+
+def main() -> None:
+    """Measure what is missing, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="*", default=[], choices=names(), metavar="NAME")
+    parser.add_argument("--minutes", type=float, default=7.0, help="0: only print the table")
+    parser.add_argument("--state", type=Path, default=cache_dir() / "benchmarks" / "routing.json")
+    arguments = parser.parse_args()
+    state = arguments.state
+    state.parent.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = json.loads(state.read_text()) if state.exists() else {}
+    order = list(names())
+    random.Random(SEED).shuffle(order)
+    end = time.monotonic() + 60 * arguments.minutes
+    slowest = 0.0
+    for name in arguments.models or order:
+        if name in found:
+            continue
+        start = time.monotonic()
+        if start + slowest > end:
+            break
+        print(f"{name}: load {os.getloadavg()[0]:.2f}", flush=True)
+        with load_plugins() as registry:
+            found[name] = figures(registry, name, state)
+        slowest = max(slowest, time.monotonic() - start)
+        temporary = state.with_suffix(".new")
+        temporary.write_text(json.dumps(found, indent=1))
+        temporary.replace(state)
+    report(found)
+
+
+def figures(registry: Registry, name: str, state: Path) -> dict[str, Any]:
+    """One model's decisions, and its exhaustive measurement."""
+    environment = Environment()
+    decisions: dict[str, Any] = {}
+    made: dict[str, Any] = {"decisions": decisions, "load": os.getloadavg()[0]}
+    for label, accuracy in BUDGETS.items():
+        with Store(state.with_name(f"{state.stem}-{label}.sqlite")) as store:
+            known = identify(path(name), store)
+            request = Request(accuracy=accuracy, devices=DEVICES)
+            route = decide(registry, known, store, environment, request)
+            decisions[label] = {
+                "choice": route.winner.candidate.label,
+                "clear": route.clear,
+                "seconds": route.seconds,
+                "tried": sum(row.tried for row in route.rows),
+                "of": sum(row.state != "struck" for row in route.rows),
+                "wrong": wrong(registry, known, store, route),
+            }
+    with Store(state.with_name(f"{state.stem}-exhaustive.sqlite")) as store:
+        request = Request(accuracy=0.02, devices=DEVICES, budget=150.0, exhaustive=True)
+        route = decide(registry, identify(path(name), store), store, environment, request)
+    made["exhaustive"] = {
+        row.candidate.label: {
+            "seconds": row.median if row.blocks else None,
+            "spread": row.spread,
+            "error": row.error,
+            "state": row.state,
+            "float32": not (row.candidate.variant or "precision" in row.candidate.options),
+        }
+        for row in route.rows
+        if row.state != "struck"
+    }
+    return made
+
+
+def wrong(registry: Registry, known: Known, store: Store, route: Route) -> list[str]:
+    """The outputs of the winner that break the budget on other inputs."""
+    inputs = draw_inputs(read_model(known.model), seed=1)
+    with Reference(registry, known.model) as reference:
+        answers = reference.run(inputs)
+    allowed = tolerances(answers, route.accuracy)
+    candidate = route.winner.candidate
+    model = model_of(known, candidate, store)
+    trial = Trial(registry, candidate, model, inputs, timeout=120.0)
+    try:
+        errors = trial.errors(answers)
+    finally:
+        trial.close()
+    return [f"{n}: {e:.3g} of {allowed[n]:.3g}" for n, e in errors.items() if not e <= allowed[n]]
+
+
+def report(found: dict[str, Any]) -> None:
+    """Print the table and what it comes to."""
+    line = "{:<14} {:<8} {:<36} {:>9} {:>7} {:>8} {:>6} {:>6} {:>5} {:>6}  {}".format
+    print(line("model", "budget", "choice", "ms", "regret", "speed-up", "gain", "tried", "wrong",
+               "spread", "best"))  # fmt: skip
+    for budget in BUDGETS:
+        rows = []
+        fixed = best_fixed(found, budget)
+        for name, made in found.items():
+            times = times_of(made, budget)
+            decision = made["decisions"][budget]
+            choice = decision["choice"]
+            if choice not in times or DEFAULT not in times:
+                print(line(name, budget, choice, *[""] * 7, "was not measured exhaustively"))
+                continue
+            best = min(times, key=lambda n: times[n])
+            spread = made["exhaustive"][choice]["spread"]
+            row = {
+                "regret": times[choice] / times[best],
+                "speed-up": times[DEFAULT] / times[choice],
+                "gain": times.get(fixed, times[DEFAULT]) / times[choice],
+                "tried": decision["tried"] / decision["of"],
+                "wrong": len(decision["wrong"]),
+                "spread": spread,
+            }
+            rows.append(row)
+            shown = [f"{row[k]:.2f}" for k in ("regret", "speed-up", "gain", "tried")]
+            print(line(name, budget, choice, f"{times[choice] * 1e3:.3f}", *shown, row["wrong"],
+                       f"{spread:.2f}", best))  # fmt: skip
+        if rows:
+            means = {k: math.exp(statistics.fmean(math.log(r[k]) for r in rows))
+                     for k in ("regret", "speed-up", "gain")}  # fmt: skip
+            print(
+                f"{budget}, {len(rows)} models: regret {means['regret']:.3f} (worst "
+                f"{max(r['regret'] for r in rows):.2f}), speed-up {means['speed-up']:.2f}, gain "
+                f"over {fixed} {means['gain']:.2f}, wrong {sum(r['wrong'] > 0 for r in rows)}, "
+                f"share {statistics.fmean(r['tried'] for r in rows):.0%}, spread "
+                f"{statistics.median(r['spread'] for r in rows):.2f} (worst "
+                f"{max(r['spread'] for r in rows):.2f})"
+            )
+
+
+def times_of(made: dict[str, Any], budget: str) -> dict[str, float]:
+    """The exhaustive times of the candidates that a budget admits and that were right."""
+    return {
+        label: row["seconds"]
+        for label, row in made["exhaustive"].items()
+        if row["seconds"] and row["state"] in ("won", "lost")
+        and (row["float32"] or BUDGETS[budget] is not None)
+    }  # fmt: skip
+
+
+def best_fixed(found: dict[str, Any], budget: str) -> str:
+    """The candidate that is best for all models together, if one is fixed."""
+    totals: dict[str, float] = {}
+    for label in {n for made in found.values() for n in times_of(made, budget)}:
+        logs = []
+        for made in found.values():
+            times = times_of(made, budget)
+            if DEFAULT in times:
+                logs.append(math.log(times.get(label, times[DEFAULT])))
+        totals[label] = sum(logs)
+    return min(totals, key=lambda n: totals[n]) if totals else DEFAULT
+
+
+if __name__ == "__main__":
+    main()
