@@ -106,6 +106,14 @@ def test_large_weights_go_by_inode_size_and_time(
     assert fingerprint(path, store) != first
 
 
+def test_a_link_to_the_weights_changes_nothing(path: Path, store: Store) -> None:
+    weights = path.with_name("w.bin")
+    settle(weights)
+    before = identity._identity(weights)
+    weights.with_name("link.bin").hardlink_to(weights)  # as hal-openvino does
+    assert identity._identity(weights) == before
+
+
 def test_a_file_written_within_the_clocks_tick_is_read_again(path: Path, store: Store) -> None:
     """Two writes in one tick have the same times: such an identity is not kept."""
     identify(path, store)

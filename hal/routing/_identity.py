@@ -121,8 +121,8 @@ def _identity(path: Path) -> str:
         status = path.stat()
     except OSError:
         return ""
-    times = f"{status.st_mtime_ns}:{status.st_ctime_ns}"
-    return f"{status.st_dev}:{status.st_ino}:{status.st_size}:{times}"
+    # Not st_ctime: hal-openvino links external data into a folder of its own, which changes it.
+    return f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
 
 
 def _settled(path: Path) -> bool:
