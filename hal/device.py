@@ -51,6 +51,11 @@ class Device:
             )
 
     @property
+    def remote(self) -> str:
+        """The name of the machine that it is on (`hal remote`), "" for this one."""
+        return self.id.partition(":")[0].rpartition("/")[0]
+
+    @property
     def marks(self) -> tuple[str, ...]:
         """What stands behind the device's id wherever results are shown: "emulated", and the
         precision if it is not float32."""
@@ -63,5 +68,6 @@ class Device:
 
 
 def backend_of(device_id: str) -> str:
-    """The backend's name in a device id; the text before the colon if it is no full id."""
-    return device_id.rpartition("/")[2].partition(":")[0]
+    """The backend's name in a device id, "board/ort" for one behind a remote; the text before the
+    colon if it is no full id."""
+    return device_id.partition(":")[0]

@@ -12,7 +12,7 @@ import typer
 from hal.backend import Option
 from hal.cli._output import console, stderr_console
 from hal.cli.completion import complete_device, complete_profile
-from hal.errors import OutputError, UsageError
+from hal.errors import HostError, OutputError, UsageError
 from hal.plugins import load_plugins
 from hal_conformance.case import SUITES
 from hal_conformance.cli_deep import check_depth, deep_targets, deepen, show_deep
@@ -200,10 +200,14 @@ def conformance(
             inspect(registry, devices, plan, terminal, show=show, repro=repro, json_file=json_file)
             return
         chosen = deep_targets(plan) if deep else []
-        for report in measure(registry, devices, plan, terminal.progress, journals.append):
-            reports.append(report)
-            if not option:  # routing is told of the device as it is used
-                record_evidence(report.device, evidence(report.operators))
+        lost: HostError | None = None
+        try:
+            for report in measure(registry, devices, plan, terminal.progress, journals.append):
+                reports.append(report)
+                if not option:  # routing is told of the device as it is used
+                    record_evidence(report.device, evidence(report.operators))
+        except HostError as error:  # after the last report
+            lost = error
         if deep:
             reports = deepen(registry, reports, plan, terminal, chosen, draws)
     failure: OutputError | None = None
@@ -218,6 +222,8 @@ def conformance(
     show_deep(terminal, reports)
     if failure:
         raise failure
+    if lost:
+        raise lost
     if not all(r.complete for r in reports):
         terminal.note("interrupted; run the same command with --resume to run what is missing")
         raise typer.Exit(_INTERRUPTED)

@@ -33,6 +33,8 @@ class Run:
     """How many results came from the journal of an earlier run."""
     restarts: int
     """How often a host had to be started anew."""
+    unreachable: str = ""
+    """Why no host could be started any more, which ended the run; "" if one always could."""
 
     @property
     def complete(self) -> bool:
@@ -83,6 +85,7 @@ class _Runner:
         self.options, self.progress = options, progress
         self.digests: dict[str, str] = {}
         self.restarts = 0
+        self.unreachable = ""
         self.doubtful: list[CaseResult] = []
         self.lock = threading.Lock()
         self.stop = threading.Event()
@@ -103,7 +106,14 @@ class _Runner:
             self.journal.close()
         done = self.journal.results
         results = tuple(done.get(i) or self._not_run(i) for i in self.case_ids)
-        return Run(results, time.perf_counter() - start, interrupted, len(known), self.restarts)
+        return Run(
+            results,
+            time.perf_counter() - start,
+            interrupted,
+            len(known),
+            self.restarts,
+            self.unreachable,
+        )
 
     def _run_all(self, case_ids: list[str]) -> None:
         waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -132,7 +142,7 @@ class _Runner:
                     break
                 result = self._run_case(case, host)
                 with self.lock:
-                    if self.stop.is_set():
+                    if self.stop.is_set() or self._gone(host):
                         break
                     if result.outcome in NEEDS_CONFIRMATION:
                         self.doubtful.append(result)
@@ -147,11 +157,22 @@ class _Runner:
                 return
             with self.new_host() as host:
                 result = self._run_case(self.suite.load(first.id), host)
+                if self._gone(host):
+                    return  # no verdict: it was not repeated
             if result.outcome is not first.outcome:
                 note = f"beside other cases it ended as {first.outcome.value}: {first.reason}"
                 reason = f"{result.reason} ({note})" if result.reason else note
                 result = dataclasses.replace(result, reason=reason)
             self._keep(result)
+
+    def _gone(self, host: Host) -> bool:
+        """Whether no process could be started on another machine. The outcome then says nothing of
+        the case, and neither would that of any other."""
+        if not (host.remote and host.unreachable):
+            return False
+        self.unreachable = host.unreachable
+        self.stop.set()
+        return True
 
     def _run_case(self, case: Case | HostedCase, host: Host) -> CaseResult:
         if isinstance(case, HostedCase):

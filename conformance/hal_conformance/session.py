@@ -13,7 +13,7 @@ from hal.backend import BackendSpec, Option
 from hal.contract import CONTRIBUTED_DOMAIN, contract, profile_for_kind
 from hal.contract.profiles import load_profile
 from hal.device import backend_of
-from hal.errors import UsageError
+from hal.errors import CrashError, UsageError
 from hal.plugins import BackendStatus, Registry, State
 from hal_conformance.case import CaseFacts, HasId, Suite, is_contributed, load_suite, select
 from hal_conformance.deep.choices import is_deep
@@ -131,9 +131,13 @@ def measure(
 ) -> Iterator[DeviceReport]:
     """Run the plan on one device after the other. A device that Ctrl-C interrupts gives an
     incomplete report and is the last. `on_journal` is called with the journal of each. Raises
-    DataError, before anything runs, for an expectations file that cannot be read."""
-    modules = {d.backend: registry.backends[d.backend].module for d in devices}
-    known = {name: Expectations.of_plugin(module) for name, module in modules.items()}
+    DataError, before anything runs, for an expectations file that cannot be read; CrashError, after
+    the last report, if devices could not be reached any more: their reports are incomplete too."""
+    # A plugin's expectations lie beside it: those of another machine are not at hand.
+    asked = {d.backend: registry.backends[d.backend] for d in devices}
+    known = {
+        name: None if b.remote else Expectations.of_plugin(b.module) for name, b in asked.items()
+    }
     return _measure(registry, devices, plan, progress, on_journal, known)
 
 
@@ -145,6 +149,7 @@ def _measure(
     on_journal: Callable[[Journal], None],
     known: Mapping[str, Expectations | None],
 ) -> Iterator[DeviceReport]:
+    unreachable = []
     for device in devices:
         spec = registry.backends[device.backend].spec
         options = options_of(spec, plan)
@@ -174,6 +179,12 @@ def _measure(
         yield _report(registry, device, plan, run, notes, known[device.backend])
         if run.interrupted:
             return
+        if run.unreachable:
+            unreachable.append(f"{device.id}: {run.unreachable}")
+    if unreachable:
+        raise CrashError(
+            "; ".join(unreachable), next_step="run the same command with --resume when it is back"
+        )
 
 
 def _report(
@@ -196,6 +207,10 @@ def _report(
     )
     if stated(device) and not of_plugin:
         notes.append(stated(device))
+    if device.remote:
+        notes.append(f"measured on {registered.home}; the packages listed are this machine's")
+    if run.unreachable:
+        notes.append(f"stopped before its end: {run.unreachable}")
     if run.resumed:
         notes.append(f"{run.resumed} results come from an earlier, interrupted run")
     if run.restarts:

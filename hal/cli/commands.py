@@ -16,6 +16,7 @@ COMMANDS = {
     ),
     "ops": Command("hal.cli.ops:ops", "Show the contract: operators, versions, types, profiles."),
     "plugin": Command("hal.cli.plugin:app", "Start a backend plugin of your own."),
+    "remote": Command("hal.cli.remote:app", "Add the devices of other machines, through ssh."),
     "plugins": Command("hal.cli.plugins:plugins", "List the installed plugins and their states."),
     "route": Command("hal.cli.route:route_model", "Find the device that runs a model best."),
     "routes": Command("hal.cli.routes:app", "List the decisions that are kept, and clear them."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sys
 import weakref
@@ -15,6 +16,7 @@ from hal.errors import (
     CrashError,
     MemoryLimitError,
     ProtocolError,
+    UnavailableError,
     UnsupportedError,
     UsageError,
 )
@@ -42,7 +44,10 @@ class Host:
     process's environment. `timeout` (seconds) holds for each call that gives none; `memory` (bytes)
     is how far the process and its children may grow over the idle host in one call; both may be set
     at any time.
-    `shared_memory=False` sends everything through the stream.
+    `shared_memory=False` sends everything through the stream. `remote` names the machine that
+    `command` reaches through ssh: devices then have ids of the form "<remote>/<id there>", and
+    memory is limited only in what is sent back. `unreachable` says why no process could be started
+    at all, "" when one could.
 
     A call raises what the backend raised if that is a HalError, ExecutionError for any other
     exception, and CrashError, DeadlineError, MemoryLimitError or ProtocolError when the process
@@ -60,6 +65,7 @@ class Host:
         timeout: float = 60.0,
         memory: int = 4 << 30,
         shared_memory: bool = True,
+        remote: str = "",
     ) -> None:
         own = [sys.executable, "-m", "hal.host"]
         # A file in the working directory must not stand in for a module of the host.
@@ -71,7 +77,9 @@ class Host:
         self.restarts = 0
         self._command = [*(command or own), *arguments]
         self._env = {**os.environ, **safe, **(env or {})}
-        self._shared_memory = shared_memory
+        self._shared_memory = shared_memory and not remote
+        self.remote = remote
+        self.unreachable = ""
         self._process: HostProcess | None = None
         self._end: weakref.finalize[[], Host] | None = None
         self._abilities: frozenset[Ability] = frozenset()
@@ -84,11 +92,15 @@ class Host:
         none to offer."""
         reply, process = self._ask("devices", {}, timeout=timeout)
         with self._reading(process):
-            return tuple(codec.unpack_device(d) for d in reply["devices"])
+            found = [codec.unpack_device(d) for d in reply["devices"]]
+            return tuple(
+                dataclasses.replace(d, id=f"{self.remote}/{d.id}") if self.remote else d
+                for d in found
+            )
 
     def supports(self, device: Device | str, model: Model, timeout: float | None = None) -> Support:
         """Which nodes of a model the device does not take."""
-        reply, process = self._ask("supports", _subject(device, model), model, timeout)
+        reply, process = self._ask("supports", self._subject(device, model), model, timeout)
         with self._reading(process):
             return codec.unpack_support(reply["support"])
 
@@ -100,7 +112,7 @@ class Host:
         timeout: float | None = None,
     ) -> HostedExecutable:
         """Compile a model for a device, given as such or by id."""
-        request = {**_subject(device, model), "options": dict(options or {})}
+        request = {**self._subject(device, model), "options": dict(options or {})}
         reply, process = self._ask("compile", request, model, timeout)
         with self._reading(process):
             number = int(reply["executable"])
@@ -118,7 +130,7 @@ class Host:
         request = {
             "module": module,
             "suite": suite,
-            "device": codec.pack_device(device),
+            "device": codec.pack_device(self._there(device)),
             "case": case_id,
         }
         reply, process = self._ask("case", request, timeout=timeout)
@@ -170,15 +182,28 @@ class Host:
             self._fail()
         if self._process is not None:
             return self._process
-        process = HostProcess(
-            self._command, self._env, memory=self.memory, shared=self._shared_memory
-        )
+        self.unreachable = ""
+        try:
+            process = HostProcess(
+                self._command,
+                self._env,
+                memory=self.memory,
+                shared=self._shared_memory,
+                remote=self.remote,
+            )
+        except UnavailableError as error:
+            self.unreachable = str(error)
+            raise
         self._process = process
         # Also at interpreter exit, and when nobody holds the host any more.
         self._end = weakref.finalize(self, process.end)
         loaded = False
         try:
-            process.greet(_START_LIMIT)
+            try:
+                process.greet(_START_LIMIT)
+            except UnavailableError as error:
+                self.unreachable = str(error)
+                raise
             self.restarts += self._died
             self._died = False
             reply, _ = self._call(process, "load", {}, (), max(limit, self.timeout))
@@ -269,6 +294,22 @@ class Host:
             self._fail()
             raise ProtocolError(f"a malformed answer: {error}") from None
 
+    def _subject(self, device: Device | str, model: Model) -> dict[str, Any]:
+        # A folder of this machine is none over there.
+        folder = None if model.folder is None or self.remote else str(model.folder)
+        if isinstance(device, str):
+            named: Any = self._id_there(device)
+        else:
+            named = codec.pack_device(self._there(device))
+        return {"device": named, "folder": folder}
+
+    def _there(self, device: Device) -> Device:
+        """The device as the served side knows it."""
+        return dataclasses.replace(device, id=self._id_there(device.id)) if self.remote else device
+
+    def _id_there(self, device_id: str) -> str:
+        return device_id.removeprefix(f"{self.remote}/") if self.remote else device_id
+
     def _fail(self) -> None:
         self._died = True
         self._discard()
@@ -292,11 +333,16 @@ def _viewer(root: Any, region: Region) -> Callable[[int, int], memoryview]:
     return view
 
 
-def _subject(device: Device | str, model: Model) -> dict[str, Any]:
-    return {
-        "device": device if isinstance(device, str) else codec.pack_device(device),
-        "folder": None if model.folder is None else str(model.folder),
-    }
+def _abroad(placement: Placement, remote: str) -> Placement:
+    """The places, all on the machine `remote` if that is another than this."""
+    if not remote:
+        return placement
+    return Placement(
+        tuple(
+            n if n.folded else dataclasses.replace(n, device=f"{remote}/{n.device}")
+            for n in placement.nodes
+        )
+    )
 
 
 class HostedExecutable:
@@ -385,7 +431,7 @@ class HostedExecutable:
         request = {"executable": self._number}
         reply, _ = self._host._call(process, "placement", request, (), limit)
         with self._host._reading(process):
-            return codec.unpack_placement(reply["placement"])
+            return _abroad(codec.unpack_placement(reply["placement"]), self._host.remote)
 
     def close(self, timeout: float | None = None) -> None:
         """Free what the executable holds. Nothing to do when its host has ended."""

@@ -20,19 +20,28 @@ __all__ = ["HostProcess"]
 
 _KEPT = 8 << 10  # bytes of standard error
 _SKIP = 64 << 10  # bytes that a login shell may print before the host speaks
+_SIGNALLED, _LOST = 128, 255  # exit codes of a shell, and of ssh
 _PATIENCE = 1.0  # seconds for a process to end by itself, then on request
 
 
 class HostProcess:
-    """One process that serves a backend. `watch` holds its calls to their limits.
+    """One process that serves a backend. `watch` holds its calls to their limits. `remote` names
+    the machine that the command reaches through ssh.
 
     Raises UnavailableError when the command cannot be started.
     """
 
     def __init__(
-        self, command: Sequence[str], env: Mapping[str, str], *, memory: int, shared: bool
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        memory: int,
+        shared: bool,
+        remote: str = "",
     ) -> None:
         self.command = tuple(command)
+        self.remote = remote
         self.files: SharedFiles | None = None
         # Executables to forget there; finalizers fill it, which may run at any moment.
         self.dropped: deque[int] = deque()
@@ -132,6 +141,11 @@ class HostProcess:
             return error
         lines = error.traceback.strip().splitlines()
         said = f": {lines[-1].strip()}" if lines else ""
+        if self.remote:
+            return UnavailableError(
+                f"the machine {self.remote!r} did not answer{said or f': code {status}'}",
+                next_step=f"hal remote list; is it up, and can ssh get in? ({self.remote})",
+            )
         unavailable = UnavailableError(
             f"{self.command[0]!r} ended with code {status} before it answered{said}",
             next_step="run the command by hand; it must start Python with hal-core and NumPy",
@@ -150,12 +164,19 @@ class HostProcess:
             alive = True
         self.kill()
         status = self._popen.returncode
+        if self.remote and _SIGNALLED < status < _LOST:  # as its shell tells it
+            status = _SIGNALLED - status
         if verdict is not None:
             error = verdict
         elif isinstance(failure, ProtocolError) and alive:
             error = ProtocolError(f"spoke no protocol in {operation}: {failure}")
         elif alive:
             error = ProtocolError(f"closed its stream in {operation} without ending")
+        elif self.remote and status == _LOST:
+            self._drain.join(0.5)
+            lines = self._tail.decode("utf-8", "replace").strip().splitlines()
+            said = f": {lines[-1].strip()}" if lines else ""
+            error = CrashError(f"lost the connection to {self.remote!r} in {operation}{said}")
         elif status >= 0:
             error = CrashError(f"exited with code {status} in the middle of {operation}")
         elif -status == getattr(signal, "SIGALRM", None):

@@ -19,7 +19,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from hal import hookspecs
 from hal.backend import Ability, BackendSpec, EnvironmentSpec
 from hal.errors import BrokenError, did_you_mean
-from hal.plugins._homes import housed
+from hal.plugins._homes import housed, remote_backends
 from hal.plugins._registry import Registry
 from hal.plugins._status import PluginStatus, RegisteredBackend, RegisteredSuite, State
 from hal.suite import SuiteSpec
@@ -70,6 +70,7 @@ def load_plugins() -> Registry:
                 traceback=error.traceback,
             )
         plugins.append(status)
+    backends.update(remote_backends())
     return Registry(tuple(plugins), backends, suites)
 
 

@@ -128,7 +128,7 @@ class Registry:
 
         if backend.command:
             limits.setdefault("command", backend.command)
-        return Host(backend.module, name, **limits)
+        return Host(backend.module, name.rpartition("/")[2], remote=backend.remote, **limits)
 
     def keep(self, name: str, host: Host) -> None:
         """Take a host back that is not needed any more, for `host` to hand out again."""

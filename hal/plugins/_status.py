@@ -49,7 +49,8 @@ class RegisteredBackend:
     """A backend that a plugin provides. Nothing of it has run yet.
 
     `command` starts a host where the backend lives, if that is not this interpreter; `home` says
-    for people where that is. Such a backend is used through a host alone.
+    for people where that is. Such a backend is used through a host alone. `remote` names the
+    machine that it is on, if that is not this one: its own name is then "<remote>/<name there>".
     """
 
     spec: BackendSpec
@@ -58,6 +59,7 @@ class RegisteredBackend:
     version: str
     command: tuple[str, ...] = ()
     home: str = ""
+    remote: str = ""
 
     @property
     def name(self) -> str:

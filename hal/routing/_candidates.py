@@ -53,6 +53,8 @@ def devices_of(
     for device in devices:
         if device.emulated and not allow_emulated:
             struck[device.id] = "emulated: takes part with --allow-emulated"
+        elif device.remote and device.id not in named:
+            struck[device.id] = "on another machine: takes part when it is named"
         elif device.slow and not device.emulated and device.id not in named:
             struck[device.id] = "slow: takes part when it is named"
     return devices, struck
