@@ -299,6 +299,8 @@ def tile(ask: Ask) -> Iterator[Draft]:
         ("same", (2, 3), [1, 1]),
         ("none", (2, 3), [0, 2]),
         ("vector", (3,), [5]),
+        ("rank3", (2, 3, 2), [2, 3, 2]),
+        ("rank4", (2, 3, 2, 2), [2, 2, 3, 2]),
         ("rank5", (1, 2, 1, 3, 1), [2, 1, 3, 1, 2]),
     ):
         if not ask.full and slug not in ("all", "one-axis"):

@@ -128,6 +128,7 @@ def fused_conv(ask: Ask) -> Iterator[Draft]:
                     ask.element,
                     terms=int(np.prod(row.weights[1:])) + 2,
                     magnitude=magnitude,
+                    rounded=magnitude,
                     steps=8,
                 ),
             )
