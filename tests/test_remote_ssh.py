@@ -22,7 +22,7 @@ from hal import Model, Tensor
 from hal.cli import main
 from hal.elsewhere.remotes import remotes_dir
 from hal.errors import CrashError, UnavailableError
-from hal.plugins import load_plugins
+from hal.plugins import load_backend, load_plugins
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 pytestmark = pytest.mark.skipif(
@@ -126,6 +126,9 @@ def test_remote_devices_and_a_few_cases(
     assert {case["outcome"] for case in one["cases"]} == {"pass"}
     assert any("measured on the machine 'board'" in note for note in one["notes"])
 
+    known = {"module": "hal_reference", "distribution": "hal-reference", "version": "0.1.0"}
+    with load_backend("board/reference", **known) as one_backend:  # as a stored route does
+        assert one_backend.find_device("board/reference:cpu").remote == "board"
     with load_plugins() as registry:
         with pytest.raises(UnavailableError, match="it lives in the machine 'board'"):
             registry.backend("board/reference")

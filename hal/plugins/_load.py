@@ -77,6 +77,8 @@ def load_plugins() -> Registry:
 def load_backend(backend: str, *, module: str, distribution: str, version: str) -> Registry:
     """A registry of one backend, of the plugin that is known to provide it: for who has no time to
     import the others. Raises BrokenError when the plugin fails or provides it no more."""
+    if "/" in backend:  # of another machine: no plugin of this one is asked
+        return Registry((), {k: b for k, b in remote_backends().items() if k == backend})
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     status, backends, _ = _load(
