@@ -5,18 +5,15 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import json
 import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from hal.device import Device, DeviceKind
+from hal.probing import ask
 
 __all__ = ["TARGETS", "Target", "list_devices", "target_of"]
-
-_SECONDS = 20.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,25 +78,8 @@ def target_of(device: Device) -> tuple[Target, int]:
 
 
 def _ask(target: Target) -> tuple[list[dict[str, Any]], str]:
-    command = [sys.executable, "-c", _SCRIPT, target.driver]
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return [], f"no answer in {_SECONDS:g} s"
-    if done.returncode == 0:
-        devices: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
-        return devices, ""
-    if done.returncode < 0:
-        return [], f"its driver ended the process with signal {-done.returncode}"
-    return [], (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    found, reason = ask([sys.executable, "-c", _SCRIPT, target.driver])
+    return found or [], reason
 
 
 def _device(target: Target, index: int, facts: dict[str, Any], reason: str = "") -> Device:

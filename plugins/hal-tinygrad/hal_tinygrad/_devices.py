@@ -4,19 +4,15 @@ time, so that a driver that crashes or hangs harms nothing but its own row."""
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from hal.device import Device, DeviceKind
+from hal.probing import ask
 
 __all__ = ["FAMILIES", "Family", "list_devices", "tinygrad_name"]
-
-_SECONDS = 20.0
-_UNAVAILABLE_EXIT = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,26 +58,8 @@ def list_devices() -> tuple[Device, ...]:
 
 def _ask(family: Family) -> tuple[dict[str, str], str]:
     """What a device says of itself, and why it does not start."""
-    command = [sys.executable, "-m", "hal_tinygrad", family.name]
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return {}, f"no answer in {_SECONDS:g} s"
-    last = (done.stdout.splitlines() or [""])[-1]
-    if done.returncode == 0:
-        facts: dict[str, str] = json.loads(last)
-        return facts, ""
-    if done.returncode == _UNAVAILABLE_EXIT:
-        return {}, last
-    return {}, f"its driver ended the process with exit code {done.returncode}"
+    found, reason = ask([sys.executable, "-m", "hal_tinygrad", family.name])
+    return found or {}, reason
 
 
 def _device(family: Family, facts: dict[str, str], reason: str) -> Device:

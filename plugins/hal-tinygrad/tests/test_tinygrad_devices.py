@@ -41,15 +41,9 @@ print('{"name": "gfx942"}')
 """
     found = listed(monkeypatch, code)
     assert found["tinygrad:amd"] == ""
-    assert "ended the process with exit code -6" in found["tinygrad:cl"]
+    assert "ended the process with signal 6" in found["tinygrad:cl"]
     assert found["tinygrad:cpu"] == "none here; next: install clang"
     assert "tinygrad:nv" not in found
-
-
-def test_hang_of_one_driver_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_devices, "_SECONDS", 0.5)
-    found = listed(monkeypatch, "import time; time.sleep(60)")
-    assert "no answer in 0.5 s" in found["tinygrad:cl"]
 
 
 def test_opencl_on_a_cpu_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
