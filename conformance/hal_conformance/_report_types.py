@@ -18,6 +18,7 @@ __all__ = [
     "Headline",
     "Limits",
     "OperatorSummary",
+    "ProfileCells",
     "Report",
     "Score",
     "Scores",
@@ -94,12 +95,22 @@ class GroupScore:
 
 
 @dataclasses.dataclass(frozen=True)
+class ProfileCells:
+    """The cells score over those of one profile; `of_contract` is how many the profile has."""
+
+    profile: str
+    cells: Score
+
+
+@dataclasses.dataclass(frozen=True)
 class Scores:
     """The scores of a complete run.
 
     `grades` counts the passed cases by grade of placement evidence, every grade present; the
     `declared` ones rest on the plugin's word alone. `disputed` names the cases that were left out
-    of every denominator. `groups` are the scores that the suite asks for beside these.
+    of every denominator. `groups` are the scores that the suite asks for beside these. `usage`
+    counts nodes of real models: of those whose operators have single-operator cases here, the ones
+    of operators of which all pass; None where there are none. `profiles` has the cells by profile.
     """
 
     cases: Score
@@ -110,6 +121,8 @@ class Scores:
     headline: Headline | None = None
     disputed: tuple[str, ...] = ()
     groups: tuple[GroupScore, ...] = ()
+    usage: Score | None = None
+    profiles: tuple[ProfileCells, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,6 +25,7 @@ from hal_conformance._report_types import (
     Headline,
     Limits,
     OperatorSummary,
+    ProfileCells,
     Report,
     Score,
     Scores,
@@ -42,6 +43,7 @@ __all__ = [
     "Headline",
     "Limits",
     "OperatorSummary",
+    "ProfileCells",
     "Report",
     "Score",
     "Scores",
@@ -261,6 +263,10 @@ def _scores_to_json(scores: Scores) -> Json:
             {"name": g.name, **{name: _score_to_json(getattr(g, name)) for name in _GROUP_SCORES}}
             for g in scores.groups
         ],
+        **({"usage": _score_to_json(scores.usage)} if scores.usage else {}),
+        "profiles": [
+            {"profile": p.profile, "cells": _score_to_json(p.cells)} for p in scores.profiles
+        ],
     }
 
 
@@ -275,12 +281,18 @@ def _scores_from_json(data: Json) -> Scores:
         headline and Headline(_get(headline, "profile", str), _score_from_json(headline)),
         _strings(data, "disputed"),
         _each(data, "groups", _group_from_json) if "groups" in data else (),
+        _score_from_json(data["usage"]) if "usage" in data else None,
+        _each(data, "profiles", _profile_from_json) if "profiles" in data else (),
     )
 
 
 def _group_from_json(data: Any) -> GroupScore:
     scores = {name: _score_from_json(data[name]) for name in _GROUP_SCORES}
     return GroupScore(_get(data, "name", str), **scores)
+
+
+def _profile_from_json(data: Any) -> ProfileCells:
+    return ProfileCells(_get(data, "profile", str), _score_from_json(data["cells"]))
 
 
 def _score_to_json(score: Score) -> Json:

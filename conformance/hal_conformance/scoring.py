@@ -26,6 +26,7 @@ from hal_conformance.report import (
     Scores,
     Selection,
 )
+from hal_conformance.scoring_shares import profile_scores, usage_score
 
 __all__ = [
     "Facts",
@@ -112,6 +113,8 @@ def compute_scores(
         headline=_headline(profile, facts, counted),
         disputed=tuple(r.id for r in results if r.outcome is Outcome.DISPUTED),
         groups=tuple(_groups(groups or {}, facts, counted)),
+        usage=usage_score(by_operator),
+        profiles=profile_scores(by_cell),
     )
 
 
@@ -253,7 +256,7 @@ class Gate:
         return "" if got.at_least(self.percent) else f"{report.device.id}: {wanted}: {got}"
 
 
-_GATED = ("cases", "cells", "operators_any", "operators_all", "headline")
+_GATED = ("cases", "cells", "operators_any", "operators_all", "usage", "headline")
 
 
 def _by_id(cases: Iterable[Facts], results: Sequence[CaseResult]) -> Mapping[str, Facts]:
