@@ -65,4 +65,6 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSite]:
     monkeypatch.setenv("HAL_HOME", str(tmp_path / "home"))
     yield fake
     for module in fake.modules:
-        sys.modules.pop(module, None)
+        loaded = getattr(sys.modules.get(module), "__file__", None)
+        if loaded and Path(loaded).is_relative_to(fake.path):
+            del sys.modules[module]

@@ -34,7 +34,7 @@ def test_devices_are_hardware(openvino):
     ["hal_openvino._values", "hal_openvino._backend", "hal_openvino._ports", "hal_openvino"],
     ids=lambda m: m.rpartition(".")[2],
 )
-def test_nothing_phones_home(tmp_path, first):
+def test_nothing_phones_home(tmp_path, tmp_path_factory, first):
     """No connection, no process, nothing written to the home folder; the telemetry package stays
     importable for others."""
     code = """
@@ -50,7 +50,9 @@ before = "openvino_telemetry" in sys.modules
 import openvino_telemetry
 print(json.dumps([seen, before]))
 """
-    home = {"HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
+    # An OpenCL driver that OpenVINO finds has a cache of its own (pocl: in XDG_CACHE_HOME).
+    drivers = tmp_path_factory.mktemp("drivers")
+    home = {"HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path), "XDG_CACHE_HOME": str(drivers)}
     quiet = {k: v for k, v in os.environ.items() if k not in ("CI", "TF_BUILD", "JENKINS_URL")}
     done = subprocess.run(
         [sys.executable, "-c", code.replace("{first}", first)],
