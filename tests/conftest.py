@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+
 
 class FakeSite:
     """A folder of made-up installed distributions, seen by this process and its children."""
