@@ -81,6 +81,8 @@ def test_gather(check_node: Check, dtype: str, constant: tuple[int, ...]) -> Non
     for batch, shape in ((0, (2, 2)), (0, (2, 3, 3)), (1, (3, 2, 2)), (2, (3, 4, 1))):
         at = rng.integers(-3, 3, shape)
         check_node("GatherND", [x, at], out, {"batch_dims": batch}, constant=constant)
+    for scalar in (np.array(2), np.array(-1, np.int32)):  # a vector's element has no dimension
+        check_node("Gather", [x[0, 0], scalar], out, {"axis": 0}, constant=constant)
 
 
 @pytest.mark.parametrize("dtype", ALL)

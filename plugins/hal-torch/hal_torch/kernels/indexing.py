@@ -45,7 +45,9 @@ def gather(node: NodeInfo) -> Run:
 
 def _selected(x: Tensor, dim: int, flat: Tensor, shape: tuple[int, ...]) -> Tensor:
     found = x.index_select(dim, flat)
-    return found if len(shape) == 1 else found.reshape(*x.shape[:dim], *shape, *x.shape[dim + 1 :])
+    if len(shape) == 1:
+        return found
+    return found.reshape((*x.shape[:dim], *shape, *x.shape[dim + 1 :]))
 
 
 @moving(table, "GatherElements", 11, 13, attributes=("axis",))
