@@ -13,10 +13,10 @@ from rich.text import Text
 from hal.cli._output import console, stderr_console, table, write_json
 from hal.cli.completion import complete_device
 from hal.contract import contract
+from hal_conformance.mutants.bench import OperatorResult
 from hal_conformance.mutants.fault import kinds
-from hal_conformance.mutants.score import SCHEMA, Score, document, score_of
+from hal_conformance.mutants.score import SCHEMA, Caught, Count, Score, document, score_of
 from hal_conformance.mutants.selftest import (
-    OperatorResult,
     Request,
     TypeChoice,
     operators_of,
@@ -67,11 +67,19 @@ def selftest_command(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Processes at once. Default: the cores.")
     ] = max(1, os.cpu_count() or 1),
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Keep what an earlier run found where nothing has changed; run the rest.",
+        ),
+    ] = False,
     fail_under: Annotated[
         float | None,
         typer.Option(
             metavar="PERCENT",
-            help="Exit 1 if the suite contract catches less, or calls a correct result wrong.",
+            help="Exit 1 if the suite contract catches less of the kernel faults, calls a correct "
+            "result wrong, or refutes that a mutant is equivalent.",
         ),
     ] = None,
     as_json: Annotated[
@@ -80,11 +88,12 @@ def selftest_command(
 ) -> None:
     """Make correct kernels wrong on purpose, and count which suite notices.
 
-    Each mutant is one operator's kernel with one fault, in all types or in one type alone.
+    Each mutant is one operator's kernel with one fault: in all types that can have it (a kernel
+    fault), or in one type alone.
 
     Mutants that give right results too are listed with the reason and not counted.
 
-    Ctrl-C ends with 130 and prints what was found so far.
+    Ctrl-C ends with 130 and prints what was found so far; it is kept for --resume.
 
     Examples:
 
@@ -94,6 +103,8 @@ def selftest_command(
 
       hal-conformance selftest --kind 'wrong axis' --json
 
+      hal-conformance selftest --types all --resume
+
       hal-conformance selftest --fail-under 98
     """
     request = Request(device, tuple(operator or ()), tuple(kind or ()), types=types, seed=seed)
@@ -102,7 +113,7 @@ def selftest_command(
     try:
         with _progress(stderr_console()) as bar:
             task = bar.add_task("operators", total=len(operators_of(request)))
-            for result in selftest(request, jobs):
+            for result in selftest(request, jobs, resume=resume):
                 results.append(result)
                 bar.advance(task)
     except KeyboardInterrupt:
@@ -116,7 +127,7 @@ def selftest_command(
         stderr_console().print(Text("interrupted: only a part of the operators was tested"))
         raise typer.Exit(_INTERRUPTED)
     if fail_under is not None and (
-        score.suites["contract"].percent < fail_under or score.false_alarms
+        score.suites["contract"].percent < fail_under or not score.sound
     ):
         raise typer.Exit(1)
 
@@ -131,11 +142,20 @@ def _progress(err: Console) -> Progress:
     return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
+def _cells(count: Count) -> list[str]:
+    return [str(caught) if caught.total else "" for caught in count.values()]
+
+
 def _show(out: Console, score: Score) -> None:
+    none = dict.fromkeys(score.suites, Caught(0, 0))
+    rows = [
+        (kind, *_cells(count), *_cells(score.kinds_by_type.get(kind, none)))
+        for kind, count in score.kinds.items()
+    ]
+    rows.append(("all", *_cells(score.suites), *_cells(score.by_type)))
     suites = list(score.suites)
-    rows = [(kind, *(str(caught[s]) for s in suites)) for kind, caught in score.kinds.items()]
-    rows.append(("all mutants", *(str(score.suites[s]) for s in suites)))
-    out.print(table(("kind of fault", *(f"caught by {s}" for s in suites)), rows))
+    heads = (*(f"kernels: {s}" for s in suites), *(f"one type: {s}" for s in suites))
+    out.print(table(("kind of fault", *heads), rows))
     out.print(
         Text(
             f"{len(score.false_alarms)} false alarms of contract on {score.judged} cases in the "
@@ -146,6 +166,8 @@ def _show(out: Console, score: Score) -> None:
     )
     for case, reason in score.false_alarms.items():
         out.print(Text(f"  {case}: {reason}"))
+    for mutant, case in score.contradicted.items():
+        out.print(Text(f"  {mutant} is not equivalent: {case} calls it wrong"))
     survivors = score.survivors
     if survivors:
         listed = [(v.id, "" if v.reached else "no case reaches it") for v in survivors[:_SHOWN]]

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import json
 import subprocess
 import sys
 
 import pytest
 from hal_conformance.case import load_suite
+from hal_conformance.mutants.bench import Bench, Control, OperatorResult, Verdict
 from hal_conformance.mutants.engine import Engine
+from hal_conformance.mutants.equivalent import EQUIVALENT
 from hal_conformance.mutants.fault import Fault, any_type, faults_of, kinds
-from hal_conformance.mutants.mutant import Mutant
+from hal_conformance.mutants.kept import Kept
+from hal_conformance.mutants.mutant import Mutant, prepare
 from hal_conformance.mutants.score import document, score_of
 from hal_conformance.mutants.selftest import (
-    Bench,
-    Control,
-    OperatorResult,
     Request,
     TypeChoice,
-    Verdict,
     mutants_of,
     operators_of,
 )
 
 from hal.contract import contract
-from hal.errors import UsageError
+from hal.errors import HalError, UsageError
 from hal.plugins import load_plugins
 
 
@@ -69,7 +69,7 @@ CAUGHT = [
     ("Transpose", "wrong layout", "data read by columns"),
     ("Exp", "NaN dropped", "read as zero"),
     ("Exp", "infinity dropped", "written as the largest number"),
-    ("Exp", "inaccurate approximation", "12 bits right"),
+    ("Exp", "inaccurate approximation", "float: 12 bits right"),
     ("Exp", "output dtype wrong", "output"),
     ("Exp", "uninitialised tail", "the last element"),
     ("Add", "stale cache on a new shape", "the output's shape"),
@@ -171,17 +171,79 @@ def test_the_seed_draws_the_types():
 
 
 def test_equivalent_mutants_are_in_no_total():
-    kept = Verdict("A/k/x", "A", "k", "", {"contract": "c"}, True)
-    lost = Verdict("A/k/y", "A", "k", "", {"onnx": "o"}, True)
-    same = Verdict("A/k/z", "A", "k", "", {}, False, "because")
+    kept = Verdict("A/k/x", "A", "k", "x", "", "", {"contract": "c"}, True)
+    lost = Verdict("A/k/y", "A", "k", "y", "", "", {"onnx": "o"}, True)
+    same = Verdict("Size/k/z", "Size", "uninitialised tail", "vectors of 4", "", "", {}, False)
+    typed = Verdict("A/k/y@t", "A", "k", "y", "t", "", {"contract": "c"}, True)
+    single = Verdict("A/k/s", "A", "k", "s", "", "t", {}, False)
     control = Control({"contract": 3, "onnx": 4}, {"contract/A/b": "off"}, 2, {}, {})
-    score = score_of([OperatorResult("A", (kept, lost, same), control)])
+    verdicts = (kept, lost, same, typed, single)
+    score = score_of([OperatorResult("A", verdicts, control)])
     found = document(Request(), score, complete=True)
-    assert found["contract"] == {"caught": 1, "total": 2} == found["onnx"]
+    assert found["contract"] == found["onnx"] == {"caught": 1, "total": 3}
     assert found["kinds"] == {"k": {"contract": found["contract"], "onnx": found["onnx"]}}
-    assert found["equivalents"] == [{"id": "A/k/z", "reason": "because"}]
-    assert [s["id"] for s in found["survivors"]] == ["A/k/y"]
+    assert found["by_type"]["contract"] == {"caught": 1, "total": 2}
+    assert found["by_type"]["kinds"]["k"]["onnx"] == {"caught": 0, "total": 2}
+    assert found["equivalents"] == [{"id": "Size/k/z", "reason": "the result is one element"}]
+    assert found["contradicted"] == []
+    assert [s["id"] for s in found["survivors"]] == ["A/k/y", "A/k/s"]
     assert found["control"]["false_alarms"] == [{"case": "contract/A/b", "reason": "off"}]
+
+
+def test_a_case_refutes_that_a_mutant_is_equivalent():
+    verdict = Verdict("Size/t/4", "Size", "uninitialised tail", "vectors of 4", "", "", {}, False)
+    caught = dataclasses.replace(verdict, caught={"contract": "contract/Size-27/float-x"})
+    control = Control({"contract": 1, "onnx": 0}, {}, 0, {}, {})
+    assert score_of([OperatorResult("Size", (verdict,), control)]).sound
+    score = score_of([OperatorResult("Size", (caught,), control)])
+    assert score.contradicted == {"Size/t/4": "contract/Size-27/float-x"}
+    assert not score.sound
+    assert score.suites["contract"].total == 0
+
+
+def test_every_equivalence_names_mutants_that_exist():
+    known = [
+        (m.operator, f"{m.kind}/{m.fault.name}")
+        for op in operators_of(Request())
+        for m in mutants_of(op, Request(types=TypeChoice.NONE))
+    ]
+    for row in EQUIVALENT:
+        named = [(o, f) for o, f in known if any(fnmatch.fnmatchcase(f, p) for p in row.faults)]
+        for pattern in row.operators:
+            assert any(fnmatch.fnmatchcase(o, pattern) for o, _ in named), (row.reason, pattern)
+
+
+def test_results_are_kept_as_long_as_nothing_changes(engine, monkeypatch, tmp_path):
+    monkeypatch.setenv("HAL_HOME", str(tmp_path))
+    suite = load_suite("contract")
+    cases = [suite.load(f.id) for f in suite if f.single_operator == "Sign" and "/float-" in f.id]
+    kept = Kept("request", engine.device, engine)
+    key = kept.key(cases)
+    assert key != kept.key(cases[1:]) != kept.key([])
+    bench = Bench(engine, cases)
+    result = OperatorResult("Sign", (bench.verdict(mutant("Sign", *_TAIL)),), bench.control)
+    assert kept.load("Sign", key) is None
+    kept.save(result, key)
+    assert kept.load("Sign", key) == result
+    assert kept.load("Sign", kept.key(cases[1:])) is None
+    assert Kept("another", engine.device, engine).load("Sign", key) is None
+
+
+_TAIL = ("uninitialised tail", "the last element")
+
+
+def test_an_error_that_is_known_holds_no_memory_of_its_call(engine):
+    suite = load_suite("contract")
+    case = next(suite.load(f.id) for f in suite if f.single_operator == "MatMul")
+    steps = prepare(case.model).steps
+    call = steps[0].call(case.data_sets[0].inputs, frozenset())
+    broken = call.feeding(1, None)
+    depths = []
+    for _ in range(3):
+        with pytest.raises(HalError) as caught:
+            engine.run(broken)
+        depths.append(len(caught.traceback))
+    assert depths[1] == depths[2] <= depths[0]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -63,7 +63,7 @@ def _of_ask(ask: Ask) -> Iterator[Draft]:
     own = list(made(ask))
     yield from own
     operator = ask.operator
-    if ask.first and operator.domain in STABLE_DOMAINS and not operator.random:
+    if ask.main and operator.domain in STABLE_DOMAINS and not operator.random:
         known = {d.slug for d in own}
         again = list(made(dataclasses.replace(ask, salt="again")))
         for draft in (*reused(ask, own, again), *special(ask, own)):

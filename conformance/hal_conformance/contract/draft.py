@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from hal import ElementType, Value
-from hal.contract import DEFAULT_DOMAIN, Operator
+from hal.contract import DEFAULT_DOMAIN, Operator, TypeConstraint
 from hal_conformance.case import Judge
 from hal_conformance.contract.draw import Draw
 from hal_conformance.contract.tolerance import EXACT, Tolerance
@@ -21,6 +21,7 @@ __all__ = [
     "generates",
     "generators_of",
     "label_of",
+    "main_constraint",
 ]
 
 Oracle = Literal["widened", "native", "none"]
@@ -102,6 +103,12 @@ class Ask:
         return not self.constraint or self.constraint == self.operator.constraints[0].name
 
     @property
+    def main(self) -> bool:
+        """Whether the constraint is that of the data: see `main_constraint`."""
+        main = main_constraint(self.operator)
+        return main is None or self.constraint == main.name
+
+    @property
     def full(self) -> bool:
         """Whether this type gets every variant: the one most in use. Others get fewer shapes."""
         types = self.types(self.constraint) if self.constraint else ()
@@ -142,6 +149,27 @@ class Ask:
             outputs=tuple(outputs) if outputs is not None else (self.type,),
             **settings,
         )
+
+
+_DATA = {
+    "BlackmanWindow": "T2",
+    "ConstantOfShape": "T2",
+    "EyeLike": "T2",
+    "HammingWindow": "T2",
+    "HannWindow": "T2",
+    "MelWeightMatrix": "T3",
+    "OneHot": "T3",
+    "QLinearMatMul": "T1",
+    "Where": "T",
+}
+
+
+def main_constraint(operator: Operator) -> TypeConstraint | None:
+    """The constraint of the data that an operator computes on or moves, for which it has a kernel a
+    type: its first one, but where that is of sizes, indices or conditions. None without any."""
+    name = _DATA.get(operator.key, "")
+    first = operator.constraints[0] if operator.constraints else None
+    return next((c for c in operator.constraints if c.name == name), first)
 
 
 Generator = Callable[[Ask], Iterator[Draft]]

@@ -13,6 +13,7 @@ from onnx import helper
 
 from hal import MapValue, Model, OptionalValue, SequenceValue, Tensor, Value
 from hal.contract import Operator, contract
+from hal_conformance.contract.draft import main_constraint
 from hal_conformance.contract.protos import tensor_proto, type_proto
 from hal_conformance.model_facts import type_string
 
@@ -85,12 +86,22 @@ class Call:
 
     @functools.cached_property
     def type(self) -> str:
-        """The type that a kernel is written for: that of the operator's first constraint."""
-        if not self.operator.constraints:
+        """The type that a kernel is written for: that of the operator's data."""
+        constraint = main_constraint(self.operator)
+        if constraint is None:
             return ""
         types = [v.type if v is not None else None for v in self.inputs]
         bound = self.operator.bind(types, list(self.outputs))
-        return next(iter(bound.get(self.operator.constraints[0].name, ())), "")
+        return next(iter(bound.get(constraint.name, ())), "")
+
+    @property
+    def data(self) -> frozenset[int]:
+        """The inputs, by position, that are of that type by the operator's signature."""
+        constraint = main_constraint(self.operator)
+        formal = [self.operator.input(i) for i in range(len(self.inputs))]
+        return frozenset(
+            i for i, p in enumerate(formal) if p and constraint and p.type == constraint.name
+        )
 
     @functools.cached_property
     def key(self) -> bytes:

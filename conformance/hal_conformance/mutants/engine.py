@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Mapping
 
 from hal import Device, ElementType, Tensor, Value
 from hal.backend import Option
 from hal.errors import HalError
+from hal_conformance.contract.draft import main_constraint
 from hal_conformance.contract.numbers import is_float, narrow, widen
 from hal_conformance.judge import Compiler
 from hal_conformance.mutants.call import Call, Outputs
@@ -15,16 +17,21 @@ from hal_conformance.mutants.call import Call, Outputs
 __all__ = ["Engine"]
 
 
+_REMEMBERED = 256 << 20
+"""Bytes of results; a wrong kernel may give huge ones."""
+
+
 class Engine:
-    """Runs calls on a device. What it ran is remembered until `forget`, errors too, because every
-    mutant of an operator asks for the same correct results."""
+    """Runs calls on a device. What it ran last is remembered until `forget`, errors too, because
+    every mutant of an operator asks for the same correct results."""
 
     def __init__(
         self, backend: Compiler, device: Device, options: Mapping[str, Option] | None = None
     ) -> None:
         self.device = device
         self._backend, self._options = backend, dict(options or {})
-        self._known: dict[bytes, Outputs | HalError] = {}
+        self._known: OrderedDict[bytes, Outputs | HalError] = OrderedDict()
+        self._bytes = 0
 
     def run(self, call: Call) -> Outputs:
         """The results of a call, by position. Raises what the backend raises."""
@@ -33,11 +40,21 @@ class Engine:
             try:
                 found = self._run(call)
             except HalError as error:
+                # What it was raised in would keep the memory of every call that failed.
+                error.__context__ = error.__cause__ = None
                 found = error
-            self._known[call.key] = found
+            self._remember(call.key, found)
+        else:
+            self._known.move_to_end(call.key)
         if isinstance(found, HalError):
-            raise found
+            raise found.with_traceback(None)
         return found
+
+    def _remember(self, key: bytes, found: Outputs | HalError) -> None:
+        self._known[key] = found
+        self._bytes += _bytes(found)
+        while self._bytes > _REMEMBERED:
+            self._bytes -= _bytes(self._known.popitem(last=False)[1])
 
     def run_widened(self, call: Call) -> Outputs | None:
         """The results computed in float64 and rounded once to the types that the call has; None
@@ -56,6 +73,7 @@ class Engine:
     def forget(self) -> None:
         """Drop what is remembered."""
         self._known.clear()
+        self._bytes = 0
 
     def _run(self, call: Call) -> Outputs:
         model, inputs = call.model()
@@ -64,13 +82,19 @@ class Engine:
         return tuple(results[f"y{i}"] if t else None for i, t in enumerate(call.outputs))
 
 
+def _bytes(found: Outputs | HalError) -> int:
+    if isinstance(found, HalError):
+        return 0
+    return sum(v.nbytes for v in found if isinstance(v, Tensor))
+
+
 def widened(call: Call) -> Call | None:
     """The call with its first constraint's real type as double, and all that is bound to it."""
     operator = call.operator
     double = "tensor(double)"
-    if not operator.constraints or not _narrow_real(call.type):
+    constraint = main_constraint(operator)
+    if constraint is None or not _narrow_real(call.type):
         return None
-    constraint = operator.constraints[0]
     containers = any(t and not t.startswith("tensor(") for t in call.outputs)
     if double not in constraint.types or containers:
         return None

@@ -23,12 +23,14 @@ _NOT_MADE = (UnsupportedError, ModelError, SkewError, UnfedError, UsageError)
 
 @dataclasses.dataclass(frozen=True)
 class Mutant:
-    """One wrong kernel. `type` is the one type whose kernel is wrong; "" for all of them."""
+    """One wrong kernel. `type` is the one type whose kernel is wrong; "" for all that can have the
+    fault, and then `only` is the type if that is one alone."""
 
     operator: str
     kind: str
     fault: Fault
     type: str = ""
+    only: str = ""
 
     @property
     def id(self) -> str:
@@ -68,6 +70,8 @@ class MutantBackend:
         """How often the fault could be put into the kernel, or did not apply to the call."""
         self.refused = ""
         """Why the engine could not be made wrong in this way, from the last call that showed it."""
+        self.kernels: set[tuple[str, str]] = set()
+        """The kernels that were called, as operators and types."""
         self._shared: dict[object, object] = {}
 
     def compile(self, device: Device, model: Model, options: Mapping[str, Option]) -> _Executable:
@@ -92,6 +96,9 @@ class MutantBackend:
             self.made += 1
             self.changed += 1
             raise
+        except Exception as error:  # noqa: BLE001 (the fault does not fit this call)
+            self.refused = f"{type(error).__name__}: {error}"
+            return right
         self.made += 1
         if wrong is None:
             return right
@@ -126,6 +133,7 @@ class _Executable:
         mutated = backend.mutant.operator if backend.mutant else ""
         for step, state in zip(prepared.steps or (), self._states, strict=True):
             call = step.call(values, constants)
+            backend.kernels.add((step.operator.key, call.type))
             if step.operator.key == mutated:
                 results = backend.kernel(call, state)
             else:

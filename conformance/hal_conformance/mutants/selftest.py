@@ -7,35 +7,30 @@ import dataclasses
 import enum
 import hashlib
 import multiprocessing
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 
-from hal import BackendSpec, Outcome
 from hal.backend import Option
 from hal.contract import STABLE_DOMAINS, Operator, contract
 from hal.device import backend_of
-from hal.errors import UsageError, did_you_mean
+from hal.errors import CrashError, UsageError, did_you_mean
 from hal.plugins import load_plugins
 from hal_conformance.case import Case, Suite, load_suite
-from hal_conformance.judge import Compiler, run_case
+from hal_conformance.contract.draft import main_constraint
+from hal_conformance.mutants.bench import SUITES, Bench, OperatorResult
 from hal_conformance.mutants.engine import Engine
-from hal_conformance.mutants.equivalent import reason_for
 from hal_conformance.mutants.fault import faults_of, kinds
-from hal_conformance.mutants.mutant import Mutant, MutantBackend, Prepared, prepare
+from hal_conformance.mutants.kept import Kept
+from hal_conformance.mutants.mutant import Mutant
 
 __all__ = [
-    "SUITES",
-    "Bench",
-    "Control",
-    "OperatorResult",
     "Request",
     "TypeChoice",
-    "Verdict",
     "mutants_of",
     "operators_of",
     "selftest",
 ]
-
-SUITES = ("contract", "onnx")
 
 
 class TypeChoice(str, enum.Enum):
@@ -59,46 +54,6 @@ class Request:
     seed: int = 0
 
 
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """What came of one mutant. `caught` has the first case of each suite that noticed it, by suite;
-    `reached` says whether any case had another result than the correct one."""
-
-    id: str
-    operator: str
-    kind: str
-    type: str
-    caught: Mapping[str, str]
-    reached: bool
-    equivalent: str = ""
-    """Why it is no wrong kernel, "" if it is one."""
-    not_made: str = ""
-    """Why there is no such kernel to judge: the correct engine runs nothing of its type, or refuses
-    whatever the fault would make of its calls."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Control:
-    """The correct engine on the same cases: how many passed by suite, in its own arithmetic and in
-    float64, and the ids of those called wrong, with the reason."""
-
-    passed: Mapping[str, int]
-    wrong: Mapping[str, str]
-    float64: int
-    float64_wrong: Mapping[str, str]
-    left_out: Mapping[str, str]
-    """Cases that the engine does not pass for another reason, and which judge no mutant."""
-
-
-@dataclasses.dataclass(frozen=True)
-class OperatorResult:
-    """An operator's mutants and its control."""
-
-    operator: str
-    verdicts: tuple[Verdict, ...]
-    control: Control
-
-
 def operators_of(request: Request) -> list[Operator]:
     """The operators asked for. Raises UsageError for an unknown operator or kind."""
     for kind in request.kinds:
@@ -113,9 +68,9 @@ def operators_of(request: Request) -> list[Operator]:
 
 
 def mutants_of(operator: Operator, request: Request) -> Iterator[Mutant]:
-    """The mutants of an operator's kernel: each fault in the kernels of all types, and in that of
-    each type alone."""
-    constraint = operator.constraints[0] if operator.constraints else None
+    """The mutants of an operator: each fault in the kernels of all types that can have it, and in
+    that of a type alone (see `TypeChoice`)."""
+    constraint = main_constraint(operator)
     types = constraint.types if constraint else ("",)
     for kind, fault in faults_of(operator):
         if request.kinds and kind not in request.kinds:
@@ -123,7 +78,7 @@ def mutants_of(operator: Operator, request: Request) -> Iterator[Mutant]:
         fitting = [t for t in types if fault.types(t)]
         if not fitting:
             continue
-        every = Mutant(operator.key, kind, fault)
+        every = Mutant(operator.key, kind, fault, only=fitting[0] if len(fitting) == 1 else "")
         yield every
         if len(fitting) > 1:
             for type_ in _chosen(fitting, f"{request.seed} {every.id}", request.types):
@@ -137,9 +92,10 @@ def _chosen(types: Sequence[str], key: str, choice: TypeChoice) -> Sequence[str]
     return types if choice is TypeChoice.ALL else ()
 
 
-def selftest(request: Request, jobs: int = 1) -> Iterator[OperatorResult]:
-    """The results of each operator, as they come. Raises UsageError for an unknown device, operator
-    or kind, and what the suites raise where they cannot be made."""
+def selftest(request: Request, jobs: int = 1, *, resume: bool = False) -> Iterator[OperatorResult]:
+    """The results of each operator, as they come; `resume`: those that an earlier run of the same
+    request found are taken up where nothing that they follow from has changed. Raises UsageError
+    for an unknown device, operator or kind, and what the suites raise where they cannot be made."""
     operators = operators_of(request)
     sizes = {op.key: 0 for op in operators}
     for name in SUITES:  # made here, so that not every process makes them
@@ -149,19 +105,24 @@ def selftest(request: Request, jobs: int = 1) -> Iterator[OperatorResult]:
                     sizes[key] += 1
     order = sorted(sizes, key=lambda key: -sizes[key])
     if jobs <= 1:
-        worker = _Worker(request)
+        worker = _Worker(request, resume)
         yield from map(worker.judge, order)
         return
     pool = concurrent.futures.ProcessPoolExecutor(
         min(jobs, len(order)),
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start,
-        initargs=(request,),
+        initargs=(request, resume),
     )
     try:
         futures = [pool.submit(_judge, key) for key in order]
         for future in concurrent.futures.as_completed(futures):
             yield future.result()
+    except BrokenProcessPool:
+        raise CrashError(
+            "a process of the self-test died, as one does that runs out of memory",
+            next_step="hal-conformance selftest --jobs 1 --resume: what was found is kept",
+        ) from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in list((pool._processes or {}).values()):
@@ -171,23 +132,32 @@ def selftest(request: Request, jobs: int = 1) -> Iterator[OperatorResult]:
 class _Worker:
     """Judges operators, one after the other, in one process."""
 
-    def __init__(self, request: Request) -> None:
-        self.request = request
+    def __init__(self, request: Request, resume: bool) -> None:
+        self.request, self.resume = request, resume
         self.registry = load_plugins()
         device = self.registry.find_device(request.device)
         name = backend_of(request.device)
         spec = self.registry.backends[name].spec
         options = {**spec.conformance_options, **request.options}
-        self.engine = Engine(self.registry.backend(name), device, options)
+        backend = self.registry.backend(name)
+        self.engine = Engine(backend, device, options)
+        self.kept = Kept(repr(dataclasses.replace(request, operators=())), device, backend)
         self.suites: list[Suite] = [load_suite(name) for name in SUITES]
 
     def judge(self, key: str) -> OperatorResult:
         """Every mutant of one operator."""
         operator = contract().latest(key)
-        bench = Bench(self.engine, list(self._cases(key)))
+        cases = list(self._cases(key))
+        same = self.kept.key(cases)
+        known = self.kept.load(key, same) if self.resume else None
+        if known is not None:
+            return known
+        bench = Bench(self.engine, cases)
         verdicts = tuple(bench.verdict(m) for m in mutants_of(operator, self.request))
         self.engine.forget()
-        return OperatorResult(key, verdicts, bench.control)
+        result = OperatorResult(key, verdicts, bench.control)
+        self.kept.save(result, same)
+        return result
 
     def _cases(self, key: str) -> Iterator[Case]:
         for suite in self.suites:
@@ -198,86 +168,24 @@ class _Worker:
                         yield case
 
 
-class Bench:
-    """The cases that a mutant of one operator is judged on: those that the correct engine passes.
+def _limit_memory() -> None:
+    """A wrong kernel may ask for any amount of memory: that is an error, and not the end."""
+    if os.name == "posix":
+        import resource
 
-    Public for tests: `verdict` judges any mutant.
-    """
-
-    def __init__(self, engine: Engine, cases: Sequence[Case]) -> None:
-        self.engine = engine
-        self.prepared: dict[str, Prepared] = {}
-        self.cases: list[Case] = []
-        passed = dict.fromkeys(SUITES, 0)
-        wrong: dict[str, str] = {}
-        left_out: dict[str, str] = {}
-        for case in cases:
-            known = prepare(case.model)
-            if known.steps is None:
-                left_out[case.id] = "the model cannot be run node by node"
-                continue
-            self.prepared[case.model.fingerprint] = known
-            result = self._run(case, MutantBackend(None, engine, self.prepared))
-            if result is None:
-                passed[case.suite] += 1
-                self.cases.append(case)
-            elif result[0] is Outcome.WRONG:
-                wrong[case.id] = result[1]
-            else:
-                left_out[case.id] = f"{result[0].value}: {result[1]}"
-        self.control = Control(passed, wrong, *self._in_float64(), left_out)
-
-    def verdict(self, mutant: Mutant) -> Verdict:
-        """Judge a mutant: by the first case of each suite that notices it."""
-        caught: dict[str, str] = {}
-        reached = made = False
-        refused = ""
-        for suite in SUITES:
-            backend = MutantBackend(mutant, self.engine, self.prepared)
-            for case in self.cases:
-                if case.suite == suite and self._run(case, backend) is not None:
-                    caught[suite] = case.id
-                    break
-            reached = reached or backend.changed > 0
-            made = made or backend.made > 0
-            refused = refused or backend.refused
-        missing = "" if made else refused or "the engine passes no case of its type"
-        equivalent = "" if caught else reason_for(mutant)
-        return Verdict(
-            id=mutant.id,
-            operator=mutant.operator,
-            kind=mutant.kind,
-            type=mutant.type,
-            caught=caught,
-            reached=reached,
-            equivalent=equivalent,
-            not_made=missing,
-        )
-
-    def _in_float64(self) -> tuple[int, dict[str, str]]:
-        count, wrong = 0, {}
-        for case in (c for c in self.cases if c.suite == "contract"):
-            backend = MutantBackend(None, self.engine, self.prepared, widened=True)
-            result = self._run(case, backend)
-            if backend.calls:
-                count += 1
-                if result is not None:
-                    wrong[case.id] = f"{result[0].value}: {result[1]}"
-        return count, wrong
-
-    def _run(self, case: Case, backend: Compiler) -> tuple[Outcome, str] | None:
-        """None for a pass."""
-        result = run_case(case, self.engine.device, _SPEC, backend, {})
-        return None if result.outcome is Outcome.PASS else (result.outcome, result.reason)
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = _MEMORY if hard == resource.RLIM_INFINITY else min(_MEMORY, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 
-_SPEC = BackendSpec("mutant", lambda: None, "a correct engine with one fault")  # type: ignore[arg-type,return-value]  # never made by its factory
+_MEMORY = 6 << 30
 _worker: _Worker | None = None
 
 
-def _start(request: Request) -> None:
+def _start(request: Request, resume: bool) -> None:
     global _worker
-    _worker = _Worker(request)
+    _limit_memory()
+    _worker = _Worker(request, resume)
 
 
 def _judge(key: str) -> OperatorResult:

@@ -175,7 +175,7 @@ class TorchArrays(Arrays):
             elif not codes:
                 array = array.astype("u1" if element_type.onnx_name[0] == "u" else "i1")
         elif not element_type.is_native:
-            array = np.ascontiguousarray(array).view(element_type.storage)
+            array = np.asarray(array, order="C").view(element_type.storage)
         return self._uploaded(np.asarray(array), DTYPES[element_type])
 
     def _uploaded(self, array: Host, dtype: torch.dtype) -> torch.Tensor:

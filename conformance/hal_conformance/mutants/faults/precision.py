@@ -8,10 +8,20 @@ import numpy as np
 
 from hal import ElementType, Tensor, Value
 from hal.contract import Operator
+from hal_conformance.contract.draft import main_constraint
 from hal_conformance.contract.numbers import Array, is_float, narrow, widen
 from hal_conformance.mutants.arrays import each, rounded_through
 from hal_conformance.mutants.call import Call, Outputs
-from hal_conformance.mutants.fault import Fault, Run, State, element_of, makes, only, rewrite
+from hal_conformance.mutants.fault import (
+    Fault,
+    Run,
+    State,
+    any_type,
+    element_of,
+    makes,
+    only,
+    rewrite,
+)
 
 _F = ElementType
 _MOVING = frozenset(
@@ -36,13 +46,14 @@ _THROUGH: dict[ElementType, tuple[ElementType, ...]] = {
 @makes("too little precision")
 def through_narrower(operator: Operator) -> Iterator[Fault]:
     """Inputs that go through a narrower type on their way."""
-    if operator.key in _MOVING or not operator.constraints or operator.random:
+    main = main_constraint(operator)
+    if operator.key in _MOVING or main is None or operator.random:
         return
-    if not any(p.type == operator.constraints[0].name for p in operator.inputs):
+    if not any(p.type == main.name for p in operator.inputs):
         return
     for element, narrower in _THROUGH.items():
         type_ = f"tensor({element.onnx_name})"
-        if type_ not in operator.constraints[0].types:
+        if type_ not in main.types:
             continue
         for other in narrower:
             yield rewrite(
@@ -59,8 +70,13 @@ def approximations(operator: Operator) -> Iterator[Fault]:
         return
     known = {c.name: c.types for c in operator.constraints}
     results = known.get(operator.outputs[0].type, ())
-    if any(map(_wide_real, results)):
-        yield Fault("12 bits right", _twelve_bits, _wide_real)
+    main = main_constraint(operator)
+    if main is not None and main.name == operator.outputs[0].type:
+        for element in (_F.FLOAT, _F.DOUBLE):
+            if f"tensor({element.onnx_name})" in results:
+                yield Fault(f"{element.onnx_name}: 12 bits right", _twelve_bits, only(element))
+    elif any(map(_wide_real, results)):
+        yield Fault("12 bits right", _twelve_bits, any_type)
 
 
 @makes("accumulation in too little precision")
@@ -105,10 +121,8 @@ def _wide_real(type_: str) -> bool:
 def _through(element: ElementType) -> Callable[[Call], Call | None]:
     def changed(call: Call) -> Call | None:
         found = None
-        name = call.operator.constraints[0].name
         for i, tensor in list(call.tensors()):
-            formal = call.operator.input(i)
-            if formal is not None and formal.type == name:
+            if i in call.data:
                 found = (found or call).feeding(i, rounded_through(tensor, element))
         return found
 

@@ -9,6 +9,7 @@ import numpy as np
 from hal import ElementType, Tensor, Value
 from hal.contract import Operator
 from hal.errors import ExecutionError
+from hal_conformance.contract.draft import main_constraint
 from hal_conformance.contract.numbers import Array
 from hal_conformance.mutants.arrays import cast, each, mapped, with_bits
 from hal_conformance.mutants.call import Call, Outputs
@@ -66,7 +67,8 @@ def ranks(operator: Operator) -> Iterator[Fault]:
         return
     yield Fault("a scalar has one dimension", _no_scalars, any_type)
     yield Fault("an empty result has one row", _no_empty, any_type)
-    if any(p.type == operator.constraints[0].name for p in operator.inputs if operator.constraints):
+    main = main_constraint(operator)
+    if main is not None and any(p.type == main.name for p in operator.inputs):
         yield Fault("a scalar is refused", _refusing(_is_scalar), any_type)
         yield Fault("an empty input is refused", _refusing(_is_empty), any_type)
         yield Fault("rank above 4 is refused", _refusing(_is_deep), any_type)
@@ -159,10 +161,8 @@ def _is_deep(tensor: Tensor) -> bool:
 
 def _refusing(condition: Callable[[Tensor], bool]) -> Callable[[Call, Run, State], Outputs | None]:
     def kernel(call: Call, run: Run, state: State) -> Outputs | None:
-        name = call.operator.constraints[0].name
         for i, tensor in call.tensors():
-            formal = call.operator.input(i)
-            if formal is not None and formal.type == name and condition(tensor):
+            if i in call.data and condition(tensor):
                 raise ExecutionError(f"{call.operator.name}: no kernel for shape {tensor.shape}")
         return None
 

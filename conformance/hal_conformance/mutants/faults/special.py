@@ -8,6 +8,7 @@ import numpy as np
 
 from hal import ElementType, Tensor
 from hal.contract import Operator
+from hal_conformance.contract.draft import main_constraint
 from hal_conformance.contract.draw import has_infinity
 from hal_conformance.contract.numbers import (
     Array,
@@ -78,23 +79,23 @@ def _has_subnormals(type_: str) -> bool:
 @makes("NaN dropped")
 def no_nan(operator: Operator) -> Iterator[Fault]:
     """NaN that becomes a number: on its way in, or on its way out."""
-    if not operator.constraints or operator.random:
+    main = main_constraint(operator)
+    if main is None or operator.random:
         return
-    if any(_has_nan(t) for t in operator.constraints[0].types):
-        if any(p.type == operator.constraints[0].name for p in operator.inputs):
+    if any(_has_nan(t) for t in main.types):
+        if any(p.type == main.name for p in operator.inputs):
             yield rewrite("read as zero", _inputs(_zero_for_nan), _has_nan)
-        if any(p.type == operator.constraints[0].name for p in operator.outputs):
+        if any(p.type == main.name for p in operator.outputs):
             yield Fault("written as zero", _outputs(_zero_for_nan), _has_nan)
 
 
 @makes("infinity dropped")
 def no_infinity(operator: Operator) -> Iterator[Fault]:
     """Infinities that become the largest number, or NaN."""
-    if not operator.constraints or operator.random:
+    main = main_constraint(operator)
+    if main is None or operator.random or not any(_has_infinity(t) for t in main.types):
         return
-    name = operator.constraints[0].name
-    if not any(_has_infinity(t) for t in operator.constraints[0].types):
-        return
+    name = main.name
     if any(p.type == name for p in operator.inputs):
         yield rewrite("read as the largest number", _inputs(_largest), _has_infinity)
     if any(p.type == name for p in operator.outputs):
