@@ -19,12 +19,13 @@ class Model:
     """A serialized ONNX `ModelProto`. `folder` is where external data lies, if there is any.
 
     `external` names the files there, by whoever has read these very bytes whole
-    (`ModelGraph.external`); None when nobody has.
+    (`ModelGraph.external`); None when nobody has. `source` is its file, for errors.
     """
 
     data: bytes
     folder: Path | None = None
     external: tuple[str, ...] | None = None
+    source: str = dataclasses.field(default="", compare=False)
 
     @classmethod
     def from_path(cls, path: Path | str) -> Model:
@@ -36,7 +37,7 @@ class Model:
             raise ModelError(f"{path}: {error.strerror or error}") from None
         if not data:
             raise ModelError(f"{path}: the file is empty")
-        return cls(data, path.resolve().parent)
+        return cls(data, path.resolve().parent, source=str(path))
 
     @classmethod
     def of(cls, source: Any) -> Model:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.text import Text
 
 from hal import Model, Value
 from hal.arrays import check_feeds, value_of
+from hal.cli._npz import read_npz
 from hal.cli._output import console, stderr_console, write_json
 from hal.cli.completion import complete_device
-from hal.errors import DataError, UsageError
+from hal.errors import UsageError
 from hal.graph import ModelGraph, Signature, read_model
 from hal.inputs import draw_inputs
 from hal.plugins import load_plugins
@@ -151,23 +150,7 @@ def check(
 def _read(path: Path, graph: ModelGraph) -> dict[str, Value]:
     """The values of an .npz file. Raises DataError for a file that is none, UsageError for arrays
     that are not what the model takes."""
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        arrays = None
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                arrays = dict(loaded)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(
-            f"{path}: not a file of arrays: {reason}",
-            next_step="write it with numpy.savez(path, name=array, ...)",
-        ) from None
-    if arrays is None:
-        raise DataError(
-            f"{path}: one array without a name",
-            next_step="write it with numpy.savez(path, name=array, ...)",
-        )
+    arrays = read_npz(path)
     signature = Signature.of(graph.graph)
     check_feeds(signature, None, arrays)
     infos = {i.name: i for i in (*signature.inputs, *signature.defaults)}

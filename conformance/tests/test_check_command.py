@@ -90,6 +90,40 @@ def test_unsupported_nodes_are_named_all_at_once(tmp_path, capsys):
     assert "between" not in out
 
 
+def test_an_engine_that_stops_at_the_first_is_asked_again(tmp_path, capsys):
+    """onnxruntime names one node a time: a custom operator by its type alone, Mish (which it
+    expands) not at all. A node like a refused one is not asked."""
+    nodes = [
+        helper.make_node("Erf", ["x"], ["a"], name="one"),
+        helper.make_node("Abs", ["a"], ["b"], name="between"),
+        helper.make_node("Erf", ["b"], ["c"], name="two"),
+        helper.make_node("Mish", ["c"], ["d"], name="expanded"),
+        helper.make_node("Foreign", ["d"], ["y"], name="custom", domain="of.nobody"),
+    ]
+    infos = [helper.make_tensor_value_info(n, TensorProto.DOUBLE, ["n", 2]) for n in "xdy"]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", infos[:1], infos[1:]),
+        opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid("of.nobody", 1)],
+        ir_version=9,
+    )
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    code, out, _ = check(capsys, tmp_path / "m.onnx", "-d", "ort:cpu")
+    first, *rest = out.splitlines()
+    assert (code, first) == (
+        6,
+        "unsupported: m.onnx on ort:cpu: ort:cpu does not take 4 of 5 nodes",
+    )
+    assert [line.split()[0] for line in rest] == ["one", "two", "expanded", "custom"]
+    assert rest[1].endswith(": as one")
+
+
+def test_an_option_that_the_backend_does_not_have_is_no_fault_of_a_node(tmp_path, capsys):
+    arguments = ["-d", "ort:cpu", "--option", "nonsense=1"]
+    code, out, err = check(capsys, small(tmp_path / "m.onnx"), *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ort has no option 'nonsense'.\nnext: use one of ")
+
+
 def files(tmp_path: Path) -> dict[str, Path]:
     good = small(tmp_path / "good.onnx")
     (tmp_path / "empty.onnx").write_bytes(b"")
@@ -113,7 +147,7 @@ def test_what_is_no_model_gets_one_line(what, tmp_path, capsys):
     path = files(tmp_path)[what]
     code, out, err = check(capsys, path, "-d", "reference:cpu")
     assert (code, out) == (3, "")
-    assert err.startswith("error: ")
+    assert err.startswith(f"error: {path}: ")
     assert len(err.splitlines()) <= 2
 
 

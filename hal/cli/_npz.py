@@ -20,15 +20,20 @@ __all__ = ["read_npz", "write_npz"]
 def read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays of a .npz file. Raises DataError for what is none, or holds Python objects."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path} holds one array without a name: save it with np.savez")
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f"{path} holds one array without a name: save it with np.savez")
+        with archive:
             return {name: archive[name] for name in archive.files}
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
     except (ValueError, EOFError, zipfile.BadZipFile, KeyError, TypeError) as error:
+        reason: object = error
+        if "allow_pickle" in str(error):  # numpy's advice is to trust the file
+            zipped = zipfile.is_zipfile(path)
+            reason = "it holds Python objects" if zipped else "it is no archive of NumPy"
         raise DataError(
-            f"{path} is no .npz file of arrays: {error}",
+            f"{path} is no .npz file of arrays: {reason}",
             next_step="write one with numpy.savez(path, name=array, ...)",
         ) from None
 

@@ -7,6 +7,7 @@ bytes are, the answer is a checked graph or one ModelError.
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import struct
 
 from hal.errors import ModelError
@@ -54,6 +55,20 @@ def read_model(model: Model) -> ModelGraph:
 
     Raises ModelError, with one line on what is wrong, for anything that is not a valid model.
     """
+    if not model.source:
+        return _read(model)
+    try:
+        return _read(model)
+    except ModelError as error:
+        checker = f"import onnx; onnx.checker.check_model({model.source!r}, full_check=True)"
+        raise ModelError(
+            f"{model.source}: {error}",
+            next_step=error.next_step
+            or f"see what ONNX says of it: python -c {shlex.quote(checker)}",
+        ) from None
+
+
+def _read(model: Model) -> ModelGraph:
     try:
         external = ExternalData(model.folder)
         graph = checked(Decoder(external).model(memoryview(model.data)))

@@ -15,6 +15,7 @@ from hal.errors import HalError, OutputError
 from hal.plugins import Registry
 from hal.reference import Reference
 from hal_conformance.check.parts import Parts
+from hal_conformance.check.refused import all_refused
 from hal_conformance.check.result import CheckResult, Culprit, Output
 from hal_conformance.check.search import Found, Search
 from hal_conformance.check.trial import BROKEN, Engine, Trial
@@ -109,7 +110,9 @@ class Checker:
             accuracy=self._accuracy,
         )
         self._tell(f"running on {device.id}")
-        unsupported = engine.unsupported(parts.model)
+        unsupported = all_refused(
+            engine, parts, self._inputs, seconds=self._limits.timeout, tell=self._tell
+        )
         if unsupported:
             return dataclasses.replace(
                 result,

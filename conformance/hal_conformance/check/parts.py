@@ -46,6 +46,7 @@ class Parts:
             if node.op_type == "Constant" and node.domain in ("", "ai.onnx")
         }
         main = self.graph.graph
+        self.constants = {i for i, n in enumerate(self.nodes) if {*n.output} & {*self._constants}}
         self._held = {*main.initializers, *main.sparse_initializers, *self._constants}
         self._infos = {i.name: i for i in (*proto.graph.input, *proto.graph.value_info)}
         self._fed = frozenset(fed)
@@ -134,9 +135,35 @@ class Parts:
                 found |= set(node.output)
         return frozenset(found)
 
-    def sizes(self, inputs: Mapping[str, Value]) -> dict[str, int]:
-        """Bytes of the values in the middle, as far as ONNX's shape inference knows them for these
-        inputs. Weights that lie outside the file are not looked at."""
+    def without(self, nodes: Collection[int], types: Mapping[str, onnx.TypeProto]) -> Model | None:
+        """The model without some nodes: what they give is an input, what they read an output.
+        `types` as of `types()`. None where a type is not known or nothing is left to ask."""
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self._proto)
+        graph = proto.graph
+        kept = [i for i in range(len(self.nodes)) if i not in nodes]
+        gone = {o for i in nodes for o in self.nodes[i].output if o}
+        read = dict.fromkeys(n for i in kept for n in self._reads[i])
+        wanted = [n for n in read if n in gone]
+        if any(n not in types for n in wanted):
+            return None
+        graph.ClearField("node")
+        graph.node.extend(self.nodes[i] for i in kept)
+        graph.input.extend(onnx.ValueInfoProto(name=n, type=types[n]) for n in wanted)
+        outputs = {i.name: i for i in graph.output if i.name not in gone}
+        made = {o for i in kept for o in self.nodes[i].output}
+        for name in dict.fromkeys(n for i in sorted(nodes) for n in self._reads[i] if n in made):
+            if name not in outputs and name in types:
+                outputs[name] = onnx.ValueInfoProto(name=name, type=types[name])
+        graph.ClearField("output")
+        graph.output.extend(outputs.values())
+        if not outputs or not set(kept) - self.constants:
+            return None
+        return Model(proto.SerializeToString(), self.model.folder)
+
+    def types(self, inputs: Mapping[str, Value]) -> dict[str, onnx.TypeProto]:
+        """The types of values as far as ONNX's shape inference knows them for these inputs.
+        Weights that lie outside the file are not looked at."""
         proto = onnx.ModelProto(ir_version=self._proto.ir_version)
         proto.opset_import.extend(self._proto.opset_import)
         proto.functions.extend(self._proto.functions)
@@ -157,16 +184,40 @@ class Parts:
                 info.type.CopyFrom(type_proto(value.type, value.shape))
         try:
             inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
-        except Exception:  # noqa: BLE001 (any of several: sizes are then not known)
+        except Exception:  # noqa: BLE001 (any of several: types are then not known)
             return {}
+        infos = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
+        return {i.name: i.type for i in infos if i.type.WhichOneof("value")}
+
+    def sizes(self, inputs: Mapping[str, Value]) -> dict[str, int]:
+        """Bytes of the values in the middle, where their types are known."""
         found = {}
-        for info in (*inferred.graph.value_info, *inferred.graph.output):
-            tensor = info.type.tensor_type
+        for name, type_ in self.types(inputs).items():
+            tensor = type_.tensor_type
             if tensor.elem_type and tensor.HasField("shape"):
                 dims = [d.dim_value if d.HasField("dim_value") else -1 for d in tensor.shape.dim]
                 if min(dims, default=0) >= 0:
-                    found[info.name] = 8 * math.prod(dims)  # at most: few types are wider
+                    found[name] = 8 * math.prod(dims)  # at most: few types are wider
         return found
+
+    def alike(self, position: int, types: Mapping[str, onnx.TypeProto]) -> object:
+        """What two nodes have in common that a device takes or refuses together: the operator, its
+        attributes, and the type and rank of what it reads; None where a type is not known."""
+        node = self.nodes[position]
+        read = []
+        for name in node.input:
+            tensor = self.graph.graph.initializers.get(name)
+            if tensor is not None:
+                read.append((tensor.type, len(tensor.shape)))
+            elif name in types and types[name].HasField("tensor_type"):
+                own = types[name].tensor_type
+                read.append((str(own.elem_type), len(own.shape.dim)))
+            elif name:
+                return None
+            else:
+                read.append(("", 0))
+        attributes = sorted(a.SerializeToString() for a in node.attribute)
+        return (node.domain, node.op_type, tuple(read), tuple(attributes))
 
     def _input(self, name: str, value: Value, number: int) -> onnx.ValueInfoProto:
         info = onnx.ValueInfoProto(name=name)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from hal import Ability, BackendSpec, Device, Evidence, Model, Outcome, Placement, Value
 from hal.backend import Option, UnsupportedNode
-from hal.errors import HalError
+from hal.errors import HalError, UsageError
 from hal.host import Host, HostedExecutable
 from hal_conformance.case import Case
 from hal_conformance.judge import outcome_of, run_case
@@ -48,8 +48,8 @@ class Engine:
         self._host.timeout = seconds
 
     def unsupported(self, model: Model) -> tuple[UnsupportedNode, ...]:
-        """The nodes that the device does not take, all at once; none where the backend died of the
-        question, which the run will show."""
+        """The nodes that the backend says the device does not take: all, or the first where its
+        engine stops there; none where it died of the question, which the run will show."""
         try:
             return self._host.supports(self.device, model).unsupported
         except HalError:
@@ -58,7 +58,8 @@ class Engine:
     def run(
         self, model: Model, inputs: Mapping[str, Value], nodes: tuple[str, ...] | None = None
     ) -> Trial:
-        """Compile and run once. With `nodes`, the names of all nodes, where each ran is asked."""
+        """Compile and run once. With `nodes`, the names of all nodes, where each ran is asked.
+        Raises UsageError for options that the backend does not have."""
         executable: HostedExecutable | None = None
         placement = None
         try:
@@ -67,6 +68,8 @@ class Engine:
             if nodes is not None:
                 placement = self._placement(executable, nodes)
         except HalError as error:
+            if self.options and isinstance(error, UsageError):
+                raise
             named = tuple(getattr(error, "nodes", ()))
             return Trial(outcome_of(error), {}, str(error), error.next_step, named)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,13 +25,25 @@ def support(model: Model, provider: str, open_it: Callable[[], Any]) -> Support:
     try:
         session = open_it()
     except UnsupportedError as error:
-        return Support(_nodes(model, dict.fromkeys(error.nodes or ("",), str(error))))
+        return Support(
+            _nodes(model, dict.fromkeys(error.nodes or _unknown(model, str(error)), str(error)))
+        )
     left = {
         name: f"{provider} leaves it to {other}"
         for name, _, other in assignment(session)
         if other != provider
     }
     return Support(_nodes(model, left))
+
+
+def _unknown(model: Model, message: str) -> tuple[str, ...]:
+    """The nodes of a custom operator that onnxruntime has not: it names the operator alone. ("",)
+    where it is about something else."""
+    found = re.search(r"(\S+):(\w+)\(-?\d+\) is not a registered function/op", message)
+    if not found:
+        return ("",)
+    nodes = all_nodes(read_model(model).graph)
+    return tuple(n.name for n in nodes if (n.domain, n.op_type) == found.groups()) or ("",)
 
 
 def refusal(device: str, error: FallbackError, look: Callable[[], Support]) -> FallbackError:
