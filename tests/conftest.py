@@ -10,6 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no failure.
+settings.register_profile("hal", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("hal")
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from hal.elsewhere import environments_dir
 from hal.elsewhere._interpreter import find_interpreter, inspect
 from hal.elsewhere._linked import link_distributions, sources_of
 from hal.elsewhere._lockfile import read_lock
+from hal.elsewhere._steps import Steps
 from hal.errors import BrokenError, UnavailableError, UsageError
 
 PLUGIN = """
@@ -126,3 +128,14 @@ def test_env_links_what_the_distribution_brings(site: Any, tmp_path: Path) -> No
     run = [sys.executable, "-I", "-c", code, str(packages)]
     output = subprocess.run(run, check=True, capture_output=True, text=True).stdout.split()
     assert output == ["1.0", "True", str(packages / "hal" / "__init__.py")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs signals")
+def test_env_a_step_that_is_killed_says_so(tmp_path: Path) -> None:
+    """As the kernel does when memory runs out; what was printed last is not the reason."""
+    script = "import os; print('collecting', flush=True); os.kill(os.getpid(), 9)"
+    with Steps("tiny", tmp_path / "log", lambda text: None) as steps:
+        steps.begin("install it")
+        with pytest.raises(UnavailableError, match="install it: it was ended by signal 9"):
+            steps.run([sys.executable, "-c", script])
+    assert "collecting" in (tmp_path / "log").read_text()

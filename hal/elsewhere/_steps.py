@@ -92,6 +92,8 @@ class Steps:
                 process.wait()
             if process.stdout:
                 process.stdout.close()
+        if status < 0:
+            raise self.failed(f"it was ended by signal {-status}")
         if status:
             raise self.failed(_reason(lines) or f"it ended with {status}")
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hal.host._host import Host, HostedExecutable
+    from hal.host._executable import HostedExecutable
+    from hal.host._host import Host
 
 __all__ = ["Host", "HostedExecutable"]
 
@@ -17,7 +18,7 @@ __all__ = ["Host", "HostedExecutable"]
 def __getattr__(name: str) -> Any:
     # Imported on first use: the other side imports this package too and has no psutil.
     if name in __all__:
-        from hal.host import _host
+        from hal.host import _executable, _host
 
-        return getattr(_host, name)
+        return getattr(_host if name == "Host" else _executable, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

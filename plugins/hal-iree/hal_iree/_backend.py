@@ -15,12 +15,12 @@ from hal.model import Model
 from hal.placement import Evidence, Placement
 from hal.tensor import Value
 from hal_iree._compiler import compiled, imported
-from hal_iree._devices import list_devices, target_of
+from hal_iree._devices import flags_of, list_devices, target_of
 from hal_iree._values import given, taken
 
 __all__ = ["IreeBackend", "IreeExecutable"]
 
-_OPTIONS = ("cache",)
+_OPTIONS = ("cache", "target")
 
 
 class IreeBackend:
@@ -42,23 +42,28 @@ class IreeBackend:
     def compile(
         self, device: Device, model: Model, options: Mapping[str, Option]
     ) -> IreeExecutable:
-        """A module for the device. Option: cache (true: keep compiled modules in HAL's cache
-        folder). Raises UnsupportedError, ExecutionError or CrashError as the compiler ends."""
+        """A module for the device. Options: cache (true: keep compiled modules in HAL's cache
+        folder), target (what the compiler calls the chip). Raises UnsupportedError, ExecutionError
+        or CrashError as the compiler ends."""
         for name in options:
             if name not in _OPTIONS:
                 raise UsageError(
                     f"iree has no option {name!r}.{did_you_mean(name, _OPTIONS)}",
-                    next_step="the only option is cache",
+                    next_step="the options are cache and target",
                 )
         cache = options.get("cache", True)
         if not isinstance(cache, bool):
             raise UsageError(f"option cache is true or false, got {cache!r}")
+        target, index = target_of(device)
+        chip = options.get("target", "")
+        if not isinstance(chip, str) or (chip and not target.chip_flag):
+            raise UsageError(f"option target names a chip, and {device.id} takes no {chip!r}")
         graph = read_model(model).graph
         strange = [o.name for o in graph.outputs if not o.type.startswith("tensor(")]
         if strange:
             raise UnsupportedError(f"IREE gives tensors alone, and {strange[0]!r} is none")
-        target, index = target_of(device)
-        module = compiled(imported(model), target, cache=cache)
+        flags = flags_of(target, device, chip)
+        module = compiled(imported(model), target.backend, flags, cache=cache)
         return IreeExecutable(device, graph, module, target.driver, index)
 
 

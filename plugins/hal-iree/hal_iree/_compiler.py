@@ -9,6 +9,7 @@ import importlib.metadata
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from hal.errors import CrashError, ExecutionError, ModelError, UnsupportedError
 from hal.graph import read_model
 from hal.model import Model
 from hal.paths import cache_dir
-from hal_iree._devices import Target
 
 __all__ = ["compiled", "imported"]
 
@@ -52,22 +52,23 @@ def imported(model: Model) -> str:
         raise UnsupportedError(f"IREE's importer: {_first(str(error))}") from error
 
 
-def compiled(text: str, target: Target, *, cache: bool) -> bytes:
-    """The module for a target: from the cache folder where it is there, else compiled and kept.
+def compiled(text: str, backend: str, flags: Sequence[str], *, cache: bool) -> bytes:
+    """The module for a target backend of the compiler: from the cache folder where it is there,
+    else compiled and kept.
 
     Raises UnsupportedError when IREE does not lower an operator, ExecutionError when it fails
     otherwise, CrashError when the compiler died.
     """
-    path = _path(text, target)
+    path = _path(text, backend, flags)
     if cache and path.is_file():
         with contextlib.suppress(OSError):
             return path.read_bytes()
     try:
         made = compile_str(
             text,
-            target_backends=[target.backend],
+            target_backends=[backend],
             input_type="auto",
-            extra_args=list(target.flags),
+            extra_args=list(flags),
         )
     except CompilerToolError as error:
         raise _explained(str(error)) from None
@@ -90,9 +91,9 @@ def _explained(said: str) -> Exception:
     return ExecutionError(f"iree-compile: {found[1] if found else _first(said)}")
 
 
-def _path(text: str, target: Target) -> Path:
+def _path(text: str, backend: str, flags: Sequence[str]) -> Path:
     release = importlib.metadata.version("iree-base-compiler")
-    words = "\0".join((release, target.backend, *target.flags, text))
+    words = "\0".join((release, backend, *flags, text))
     return cache_dir() / "iree" / f"{hashlib.sha256(words.encode()).hexdigest()}.vmfb"
 
 

@@ -13,37 +13,33 @@ from typing import Any
 from hal.device import Device, DeviceKind
 from hal.probing import ask
 
-__all__ = ["TARGETS", "Target", "list_devices", "target_of"]
+__all__ = ["TARGETS", "Target", "flags_of", "list_devices", "target_of"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
     """A driver of IREE's runtime, the device that it is under HAL, and what the compiler is told.
 
-    Where `listed` is true it is listed with the reason if it finds no device."""
+    `chip_flag` is the compiler's flag that names the chip, and `chip` its value unless another is
+    known. Where `listed` is true it is listed with the reason if it finds no device."""
 
     driver: str
     device: str
     kind: DeviceKind
     vendor: str
     backend: str
-    flags: tuple[str, ...] = ()
+    chip_flag: str = ""
+    chip: str = ""
     listed: bool = False
 
 
 TARGETS = (
     Target(
-        "local-task",
-        "cpu",
-        "cpu",
-        "",
-        "llvm-cpu",
-        ("--iree-llvmcpu-target-cpu=host", "--iree-input-demote-f64-to-f32=false"),
-        listed=True,
+        "local-task", "cpu", "cpu", "", "llvm-cpu", "--iree-llvmcpu-target-cpu", "host", listed=True
     ),
-    Target("vulkan", "vulkan", "gpu", "", "vulkan-spirv", listed=True),
-    Target("cuda", "cuda", "gpu", "NVIDIA", "cuda"),
-    Target("hip", "hip", "gpu", "AMD", "rocm"),
+    Target("vulkan", "vulkan", "gpu", "", "vulkan-spirv", "--iree-vulkan-target", listed=True),
+    Target("cuda", "cuda", "gpu", "NVIDIA", "cuda", "--iree-cuda-target"),
+    Target("hip", "hip", "gpu", "AMD", "rocm", "--iree-rocm-target"),
     Target("metal", "metal", "gpu", "Apple", "metal-spirv"),
 )
 """In the order of the listing."""
@@ -75,6 +71,19 @@ def target_of(device: Device) -> tuple[Target, int]:
     """The driver of a listed device, and which of its devices it is."""
     name, _, index = device.id.rpartition("/")[2].partition(":")[2].partition(":")
     return next(t for t in TARGETS if t.device == name), int(index or 0)
+
+
+def flags_of(target: Target, device: Device, chip: str = "") -> tuple[str, ...]:
+    """What the compiler is told to make a module for a device. `chip` is the user's word for it.
+
+    IREE takes a Vulkan device that it is not told of for a phone's, with nothing but 32-bit types
+    and subgroups of 64: where that is not so its answers are wrong (Not, ArgMax on lavapipe)."""
+    if not chip:
+        software = target.driver == "vulkan" and "llvmpipe" in device.name
+        chip = "llvmpipe" if software else target.chip
+    # Double stays double: demoted, the buffers no longer have the size that the model declares.
+    exact = "--iree-input-demote-f64-to-f32=false"
+    return (f"{target.chip_flag}={chip}", exact) if target.chip_flag and chip else (exact,)
 
 
 def _ask(target: Target) -> tuple[list[dict[str, Any]], str]:

@@ -57,16 +57,51 @@ def test_matmul_and_two_outputs(iree: Backend, device: Device) -> None:
 @pytest.mark.parametrize(
     "dtype", [np.bool_, np.int8, np.uint8, np.int64, np.float64, ml_dtypes.bfloat16]
 )
-def test_types_go_in_and_out(iree: Backend, listed: dict[str, Device], dtype: Any) -> None:
+def test_types_go_in_and_out(iree: Backend, device: Device, dtype: Any) -> None:
     x = np.array([[1, 0, 1]]).astype(dtype)
     if dtype is np.float64:
         x /= 3  # which float32 does not hold
     kind = helper.np_dtype_to_tensor_dtype(x.dtype)
     node = helper.make_node("Transpose", ["x"], ["y"])
     made = model([node], {"x": (kind, [1, 3])}, {"y": (kind, [3, 1])})
-    y = iree.compile(listed["iree:cpu"], made, {}).run({"x": Tensor.from_numpy(x)})["y"].numpy()
-    assert y.dtype == x.dtype
-    np.testing.assert_array_equal(y, x.T)
+    y: Any = iree.compile(device, made, {}).run({"x": Tensor.from_numpy(x)})["y"]
+    assert y.numpy().dtype == x.dtype
+    np.testing.assert_array_equal(y.numpy(), x.T)
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("op", "x", "expected"),
+    [
+        ("Not", np.array([True, False, True]), np.array([False, True, False])),
+        ("Neg", np.array([1, 2, 3], np.int8), np.array([-1, -2, -3], np.int8)),
+        ("Neg", np.array([1, 2, 3], np.float16), np.array([-1, -2, -3], np.float16)),
+        ("ArgMax", np.array([[2, 1], [3, 10]], np.float32), np.array([[1, 1]])),
+    ],
+    ids=["Not-bool", "Neg-int8", "Neg-float16", "ArgMax-float"],
+)
+def test_the_compiler_knows_the_device(
+    iree: Backend, device: Device, op: str, x: Any, expected: Any
+) -> None:
+    """Small types and reductions, which are wrong in code made for another Vulkan device."""
+    kinds = [helper.np_dtype_to_tensor_dtype(array.dtype) for array in (x, expected)]
+    made = model(
+        [helper.make_node(op, ["x"], ["y"])],
+        {"x": (kinds[0], list(x.shape))},
+        {"y": (kinds[1], list(expected.shape))},
+    )
+    got: Any = iree.compile(device, made, {}).run({"x": Tensor.from_numpy(x)})["y"]
+    np.testing.assert_array_equal(got.numpy(), expected)
+
+
+def test_what_the_compiler_is_told() -> None:
+    by_name = {t.device: t for t in _devices.TARGETS}
+    lavapipe = Device("iree:vulkan", "cpu", name="llvmpipe (LLVM 15.0.6, 256 bits)")
+    assert _devices.flags_of(by_name["vulkan"], lavapipe)[0] == "--iree-vulkan-target=llvmpipe"
+    radeon = Device("iree:vulkan", "gpu", name="AMD Radeon")
+    assert not any("vulkan" in flag for flag in _devices.flags_of(by_name["vulkan"], radeon))
+    told = _devices.flags_of(by_name["vulkan"], radeon, "rdna3")
+    assert told[0] == "--iree-vulkan-target=rdna3"
 
 
 def test_module_comes_from_the_cache(
@@ -84,7 +119,7 @@ def test_module_comes_from_the_cache(
 
     monkeypatch.setattr(_compiler, "compile_str", refuse)
     x = np.array([-1, 2], np.float32)
-    again = iree.compile(cpu, made, {})
+    again: Any = iree.compile(cpu, made, {})
     np.testing.assert_array_equal(again.run({"x": Tensor.from_numpy(x)})["y"].numpy(), [1, 2])
     with pytest.raises(AssertionError, match="compiled again"):
         iree.compile(cpu, made, {"cache": False})
@@ -131,10 +166,10 @@ def test_strings_are_unfed(iree: Backend, listed: dict[str, Device]) -> None:
         executable.run({"x": Tensor.from_numpy(np.array(["a"], object))})
 
 
-@pytest.mark.parametrize(("name", "value"), [("cach", True), ("cache", "yes")])
+@pytest.mark.parametrize(("name", "value"), [("cach", True), ("cache", "yes"), ("target", 7)])
 def test_bad_options(iree: Backend, listed: dict[str, Device], name: str, value: Any) -> None:
     made = model(ABS, {"x": (FLOAT, [1])}, {"y": (FLOAT, [1])})
-    with pytest.raises(UsageError, match="cache"):
+    with pytest.raises(UsageError, match=name[:4]):
         iree.compile(listed["iree:cpu"], made, {name: value})
 
 
