@@ -1,11 +1,12 @@
 """How good routing's decisions are, over whole models.
 
-    python benchmarks/routing.py [--models NAME ...] [--minutes M] [--state FILE]
+    python benchmarks/routing.py [--models NAME ...] [--minutes M] [--only PART] [--state FILE]
 
 For each of the 22 models of hal_conformance.models (seeded weights, drawn inputs), and for float32
 and a budget of error of 0.02: what `hal route` decides among ort:cpu, openvino:cpu and torch:cpu,
 from a store that knows only the models decided before; then every candidate, measured exhaustively,
-side by side in blocks, in a store of its own. The exhaustive times judge the decisions:
+side by side in blocks, in a store of its own (but for those that take over six times the best's in
+a single run). The exhaustive times judge the decisions:
 
 - regret: the time of the choice over that of the best candidate (1: nothing was missed)
 - speed-up: the time of onnxruntime's default over that of the choice
@@ -15,7 +16,9 @@ side by side in blocks, in a store of its own. The exhaustive times judge the de
 - share: candidates that were run, of those that could have been
 
 Each model's figures are kept in the state file: a run goes on where the last one ended, for
-`--minutes` at most, and prints the table of what is there.
+`--minutes` at most, and prints the table of what is there. `--only decisions` or `--only times`
+makes one part; `--anew` forgets that part first. What TorchInductor compiles is kept from model to
+model beside the state file for the exhaustive times, and compiled anew for each decision.
 """
 
 from __future__ import annotations
@@ -26,7 +29,9 @@ import math
 import os
 import random
 import statistics
+import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +41,7 @@ from hal.graph import read_model
 from hal.inputs import draw_inputs
 from hal.paths import cache_dir
 from hal.plugins import Registry, load_plugins
-from hal.reference import Reference
+from hal.reference import Reference, ReferenceRun
 from hal.routing import Route
 from hal.routing._decide import Request, decide
 from hal.routing._environment import Environment
@@ -44,10 +49,12 @@ from hal.routing._identity import Known, identify
 from hal.routing._load import model_of
 from hal.routing._trial import Trial, tolerances
 from hal.store import Store
+from hal.tensor import Value
 
 DEVICES = ("ort:cpu", "openvino:cpu", "torch:cpu")
 BUDGETS: dict[str, float | None] = {"float32": None, "0.02": 0.02}
 DEFAULT = "ort:cpu"
+PARTS = ("decisions", "times")
 SEED = 11
 
 
@@ -56,71 +63,114 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="*", default=[], choices=names(), metavar="NAME")
     parser.add_argument("--minutes", type=float, default=7.0, help="0: only print the table")
+    parser.add_argument("--only", choices=PARTS, help="the other part is left as it is")
+    parser.add_argument("--anew", action="store_true", help="forget what is there of that part")
     parser.add_argument("--state", type=Path, default=cache_dir() / "benchmarks" / "routing.json")
     arguments = parser.parse_args()
     state = arguments.state
     state.parent.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = json.loads(state.read_text()) if state.exists() else {}
+    parts = [arguments.only] if arguments.only else list(PARTS)
+    if arguments.anew:
+        for part in parts:
+            forget(found, part, state)
     order = list(names())
     random.Random(SEED).shuffle(order)
     end = time.monotonic() + 60 * arguments.minutes
     slowest = 0.0
     for name in arguments.models or order:
-        if name in found:
+        missing = [part for part in parts if part not in found.get(name, ())]
+        if not missing:
             continue
         start = time.monotonic()
         if start + slowest > end:
             break
-        print(f"{name}: load {os.getloadavg()[0]:.2f}", flush=True)
+        print(f"{name}: load {os.getloadavg()[0]:.2f}", end="", flush=True)
         with load_plugins() as registry:
-            found[name] = figures(registry, name, state)
+            made = figures(registry, name, state, missing)
+        found[name] = {**found.get(name, {}), **made, "load": os.getloadavg()[0]}
         slowest = max(slowest, time.monotonic() - start)
+        print(f" to {os.getloadavg()[0]:.2f}, {time.monotonic() - start:.0f} s", flush=True)
         temporary = state.with_suffix(".new")
         temporary.write_text(json.dumps(found, indent=1))
         temporary.replace(state)
-    report(found)
+    report({name: made for name, made in found.items() if all(part in made for part in PARTS)})
 
 
-def figures(registry: Registry, name: str, state: Path) -> dict[str, Any]:
+def forget(found: dict[str, Any], part: str, state: Path) -> None:
+    """One part of every model, with its stores."""
+    for made in found.values():
+        made.pop(part, None)
+    for label in BUDGETS if part == "decisions" else ("exhaustive",):
+        for file in state.parent.glob(f"{state.stem}-{label}.sqlite*"):
+            file.unlink()
+
+
+def figures(registry: Registry, name: str, state: Path, parts: list[str]) -> dict[str, Any]:
     """One model's decisions, and its exhaustive measurement."""
     environment = Environment()
-    decisions: dict[str, Any] = {}
-    made: dict[str, Any] = {"decisions": decisions, "load": os.getloadavg()[0]}
-    for label, accuracy in BUDGETS.items():
-        with Store(state.with_name(f"{state.stem}-{label}.sqlite")) as store:
-            known = identify(path(name), store)
-            request = Request(accuracy=accuracy, devices=DEVICES)
-            route = decide(registry, known, store, environment, request)
-            decisions[label] = {
-                "choice": route.winner.candidate.label,
-                "clear": route.clear,
-                "seconds": route.seconds,
-                "tried": sum(row.tried for row in route.rows),
-                "of": sum(row.state != "struck" for row in route.rows),
-                "wrong": wrong(registry, known, store, route),
-            }
     with Store(state.with_name(f"{state.stem}-exhaustive.sqlite")) as store:
-        request = Request(accuracy=0.02, devices=DEVICES, budget=150.0, exhaustive=True)
-        route = decide(registry, identify(path(name), store), store, environment, request)
-    made["exhaustive"] = {
-        row.candidate.label: {
-            "seconds": row.median if row.blocks else None,
-            "spread": row.spread,
-            "error": row.error,
-            "state": row.state,
-            "float32": not (row.candidate.variant or "precision" in row.candidate.options),
+        known = identify(path(name), store)
+    graph = read_model(known.model)
+    with Reference(registry, known.model) as reference:
+        answers = reference.run(draw_inputs(graph))
+        others = draw_inputs(graph, seed=1)
+        other = reference.run(others)
+    made: dict[str, Any] = {}
+    if "decisions" in parts:
+        made["decisions"] = {}
+        for label, accuracy in BUDGETS.items():
+            with (
+                Store(state.with_name(f"{state.stem}-{label}.sqlite")) as store,
+                tempfile.TemporaryDirectory() as inductor,
+            ):
+                os.environ["TORCHINDUCTOR_CACHE_DIR"] = inductor
+                request = Request(accuracy=accuracy, devices=DEVICES)
+                route = decide(registry, known, store, environment, request, answers=answers)
+                made["decisions"][label] = {
+                    "choice": route.winner.candidate.label,
+                    "clear": route.clear,
+                    "seconds": route.seconds,
+                    "tried": sum(row.tried for row in route.rows),
+                    "of": sum(row.state != "struck" for row in route.rows),
+                    "wrong": wrong(registry, known, store, route, others, other),
+                    "rows": [
+                        [r.candidate.label, r.state, r.predicted, r.once, list(r.blocks), r.reason]
+                        for r in route.rows
+                        if r.state != "struck"
+                    ],
+                }
+    if "times" in parts:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(state.parent / "inductor")
+        with Store(state.with_name(f"{state.stem}-exhaustive.sqlite")) as store:
+            request = Request(accuracy=0.02, devices=DEVICES, budget=150.0, exhaustive=True)
+            route = decide(registry, known, store, environment, request, answers=answers)
+        made["times"] = {
+            row.candidate.label: {
+                "seconds": row.median if row.blocks else row.once,
+                "blocks": len(row.blocks),
+                "spread": row.spread,
+                "error": row.error,
+                "state": row.state,
+                "reason": row.reason,
+                "compiled": row.compiled,
+                "float32": not (row.candidate.variant or "precision" in row.candidate.options),
+            }
+            for row in route.rows
+            if row.state != "struck"
         }
-        for row in route.rows
-        if row.state != "struck"
-    }
     return made
 
 
-def wrong(registry: Registry, known: Known, store: Store, route: Route) -> list[str]:
+def wrong(
+    registry: Registry,
+    known: Known,
+    store: Store,
+    route: Route,
+    inputs: Mapping[str, Value],
+    answers: ReferenceRun,
+) -> list[str]:
     """The outputs of the winner that break the budget on other inputs."""
-    inputs = draw_inputs(read_model(known.model), seed=1)
-    with Reference(registry, known.model) as reference:
-        answers = reference.run(inputs)
     allowed = tolerances(answers, route.accuracy)
     candidate = route.winner.candidate
     model = model_of(known, candidate, store)
@@ -148,7 +198,7 @@ def report(found: dict[str, Any]) -> None:
                 print(line(name, budget, choice, *[""] * 7, "was not measured exhaustively"))
                 continue
             best = min(times, key=lambda n: times[n])
-            spread = made["exhaustive"][choice]["spread"]
+            spread = made["times"][choice]["spread"]
             row = {
                 "regret": times[choice] / times[best],
                 "speed-up": times[DEFAULT] / times[choice],
@@ -178,7 +228,7 @@ def times_of(made: dict[str, Any], budget: str) -> dict[str, float]:
     """The exhaustive times of the candidates that a budget admits and that were right."""
     return {
         label: row["seconds"]
-        for label, row in made["exhaustive"].items()
+        for label, row in made["times"].items()
         if row["seconds"] and row["state"] in ("won", "lost")
         and (row["float32"] or BUDGETS[budget] is not None)
     }  # fmt: skip

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from hal.backend import BackendSpec
+    from hal.policy import PolicySpec
     from hal.suite import SuiteSpec
 
 __all__ = ["ENTRY_POINT_GROUP", "SEAM_VERSION", "hookimpl"]
@@ -59,4 +60,10 @@ def hal_backends() -> Iterable[BackendSpec]:  # type: ignore[empty-body]
 @_hookspec
 def hal_suites() -> Iterable[SuiteSpec]:  # type: ignore[empty-body]
     """Called once when plugins are loaded. Returns the conformance suites that the plugin
+    provides."""
+
+
+@_hookspec
+def hal_policies() -> Iterable[PolicySpec]:  # type: ignore[empty-body]
+    """Called once when plugins are loaded. Returns the routing policies that the plugin
     provides."""

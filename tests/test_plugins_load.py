@@ -65,7 +65,7 @@ BROKEN = {
     ),
     "misspelt-beyond-guessing": (
         "import hal\n@hal.hookimpl\ndef quux(): return []",
-        "no hook of that name. Hooks: hal_backends, hal_suites.",
+        "no hook of that name. Hooks: hal_backends, hal_suites, hal_policies.",
     ),
     "unmarked": ("def hal_backends(): return []", "hal_backends is not marked as a hook"),
     "no-hook": ("", "implements no hook"),

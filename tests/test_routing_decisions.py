@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import hal
-from hal.errors import UnsupportedError, UsageError
+from hal.errors import BrokenError, UnsupportedError, UsageError
 from hal.plugins import Registry
 from hal.routing import Policy, Route, Row, _candidates, record_evidence, route
 from hal.routing._decide import Request
@@ -66,6 +66,15 @@ FAKE = """
     def hal_backends():
         use = ReferenceUse("fake:cpu", {"delay": 0}, "float64", rank=-1)
         yield hal.BackendSpec("fake", Backend, reference=use, choices=CHOICES)
+"""
+OWN_POLICIES = """
+    import hal
+    from hal.policy import PolicySpec
+
+    @hal.hookimpl
+    def hal_policies():
+        yield PolicySpec("slowest", lambda row: 1 / row.median)
+        yield PolicySpec("sick", lambda row: 0.0)
 """
 FAKES = ("fake:cpu",)
 
@@ -290,6 +299,18 @@ def test_policies_score_rows() -> None:
     assert str(policy) == "latency,memory<1KiB,p99<4s"
     assert policy.broken(row) == "over the limit p99<4s"
     assert Route.of(Route("m", (row,)).document()).rows == (row,)
+
+
+def test_a_policy_of_a_plugin_decides(site: Any) -> None:
+    fake(site, 'Choice({"delay": 4})', 'Choice({"delay": 30})')
+    site.add("hal-own", OWN_POLICIES)
+    found = route(relu([4]), devices=FAKES, policy="slowest,memory<2GiB")
+    assert found.winner.candidate.options == {"delay": 30}
+    assert found.policy == "slowest,memory<2GiB" and found.clear
+    with pytest.raises(BrokenError, match=r"sick gives fake:cpu.* a score of 0"):
+        route(relu([4]), devices=FAKES, policy="sick")
+    with pytest.raises(UsageError, match=r"no policy 'slowes'.*slowest"):
+        route(relu([4]), devices=FAKES, policy="slowes")
 
 
 def never(*_: object, **__: object) -> None:

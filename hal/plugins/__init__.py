@@ -9,6 +9,7 @@ from hal.plugins._status import (
     BackendStatus,
     PluginStatus,
     RegisteredBackend,
+    RegisteredPolicy,
     RegisteredSuite,
     State,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "BackendStatus",
     "PluginStatus",
     "RegisteredBackend",
+    "RegisteredPolicy",
     "RegisteredSuite",
     "Registry",
     "State",

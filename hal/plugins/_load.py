@@ -21,7 +21,14 @@ from hal.backend import Ability, BackendSpec, EnvironmentSpec
 from hal.errors import BrokenError, did_you_mean
 from hal.plugins._homes import housed, remote_backends
 from hal.plugins._registry import Registry
-from hal.plugins._status import PluginStatus, RegisteredBackend, RegisteredSuite, State
+from hal.plugins._status import (
+    PluginStatus,
+    RegisteredBackend,
+    RegisteredPolicy,
+    RegisteredSuite,
+    State,
+)
+from hal.policy import PolicySpec
 from hal.suite import SuiteSpec
 
 __all__ = ["load_backend", "load_plugins"]
@@ -29,11 +36,12 @@ __all__ = ["load_backend", "load_plugins"]
 _BACKEND_NAME = re.compile(r"[a-z][\w-]*")
 _FILE_NAME = re.compile(r"\w[\w.-]*")
 _DOCS = "see docs/hooks.md"
-_Spec = TypeVar("_Spec", BackendSpec, SuiteSpec)
+_Spec = TypeVar("_Spec", BackendSpec, SuiteSpec, PolicySpec)
+_Registered = TypeVar("_Registered", RegisteredBackend, RegisteredSuite, RegisteredPolicy)
 
 
 def load_plugins() -> Registry:
-    """Import every installed plugin and ask it for its backends and suites.
+    """Import every installed plugin and ask it for its backends, suites and policies.
 
     No backend is probed and no vendor SDK imported. Raises nothing for a plugin that fails: it is
     in `Registry.plugins` as broken, with the reason and the traceback.
@@ -43,6 +51,7 @@ def load_plugins() -> Registry:
     plugins: list[PluginStatus] = []
     backends: dict[str, RegisteredBackend] = {}
     suites: dict[str, RegisteredSuite] = {}
+    policies: dict[str, RegisteredPolicy] = {}
     for entry_point in sorted(
         importlib.metadata.entry_points(group=hookspecs.ENTRY_POINT_GROUP),
         key=lambda e: (_distribution(e), e.name, e.value),
@@ -55,11 +64,14 @@ def load_plugins() -> Registry:
             state=State.READY,
         )
         try:
-            status, new_backends, new_suites = _load(manager, status)
-            _refuse_taken("backend", backends, new_backends)
-            _refuse_taken("suite", suites, new_suites)
-            backends.update((new.name, new) for new in new_backends)
-            suites.update((new.name, new) for new in new_suites)
+            loaded = _load(manager, status)
+            status = loaded.status
+            _refuse_taken("backend", backends, loaded.backends)
+            _refuse_taken("suite", suites, loaded.suites)
+            _refuse_taken("policy", policies, loaded.policies)
+            backends.update((new.name, new) for new in loaded.backends)
+            suites.update((new.name, new) for new in loaded.suites)
+            policies.update((new.name, new) for new in loaded.policies)
         except BrokenError as error:
             status = dataclasses.replace(
                 status,
@@ -71,7 +83,7 @@ def load_plugins() -> Registry:
             )
         plugins.append(status)
     backends.update(remote_backends())
-    return Registry(tuple(plugins), backends, suites)
+    return Registry(tuple(plugins), backends, suites, policies)
 
 
 def load_backend(backend: str, *, module: str, distribution: str, version: str) -> Registry:
@@ -81,22 +93,26 @@ def load_backend(backend: str, *, module: str, distribution: str, version: str) 
         return Registry((), {k: b for k, b in remote_backends().items() if k == backend})
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    status, backends, _ = _load(
-        manager, PluginStatus(module, module, distribution, version, State.READY)
-    )
-    found = {b.name: b for b in backends if b.name == backend}
+    loaded = _load(manager, PluginStatus(module, module, distribution, version, State.READY))
+    found = {b.name: b for b in loaded.backends if b.name == backend}
     if not found:
         raise BrokenError(f"{module} provides no backend {backend!r} any more", next_step=_DOCS)
-    return Registry((status,), found)
+    return Registry((loaded.status,), found)
 
 
 def _distribution(entry_point: importlib.metadata.EntryPoint) -> str:
     return entry_point.dist.name if entry_point.dist else ""
 
 
-def _load(
-    manager: pluggy.PluginManager, status: PluginStatus
-) -> tuple[PluginStatus, list[RegisteredBackend], list[RegisteredSuite]]:
+@dataclasses.dataclass(frozen=True)
+class _Loaded:
+    status: PluginStatus
+    backends: list[RegisteredBackend]
+    suites: list[RegisteredSuite]
+    policies: list[RegisteredPolicy]
+
+
+def _load(manager: pluggy.PluginManager, status: PluginStatus) -> _Loaded:
     """Import, check, register and ask one plugin; raises BrokenError for whatever is wrong."""
     if ":" in status.module:
         raise BrokenError(
@@ -124,8 +140,13 @@ def _load(
         RegisteredSuite(spec, status.module, status.distribution)
         for spec in _ask(manager, module, "hal_suites", SuiteSpec, _wrong_suite)
     ]
+    policies = [
+        RegisteredPolicy(spec, status.module, status.distribution)
+        for spec in _ask(manager, module, "hal_policies", PolicySpec, _wrong_policy)
+    ]
     names = tuple(spec.name for spec in specs)
-    return dataclasses.replace(status, hooks=hooks, backends=names), backends, suites
+    status = dataclasses.replace(status, hooks=hooks, backends=names)
+    return _Loaded(status, backends, suites, policies)
 
 
 def _import(name: str) -> ModuleType:
@@ -238,7 +259,7 @@ def _wrong_type(spec: object, kind: type[_Spec]) -> str:
 
 
 def _noun(kind: type[_Spec]) -> str:
-    return "backend" if kind is BackendSpec else "suite"
+    return {BackendSpec: "backend", SuiteSpec: "suite", PolicySpec: "policy"}[kind]
 
 
 def _wrong(spec: BackendSpec) -> str:
@@ -289,10 +310,17 @@ def _wrong_suite(spec: SuiteSpec) -> str:
     return ""
 
 
+def _wrong_policy(spec: PolicySpec) -> str:
+    """What is wrong with an item that hal_policies returned, or ""."""
+    if not isinstance(spec.name, str) or not _BACKEND_NAME.fullmatch(spec.name):
+        return f"policy name {spec.name!r} is not a lower-case letter and then word characters"
+    return "" if callable(spec.score) else f"score of policy {spec.name!r} cannot be called"
+
+
 def _refuse_taken(
     noun: str,
-    known: Mapping[str, RegisteredBackend] | Mapping[str, RegisteredSuite],
-    provided: Sequence[RegisteredBackend] | Sequence[RegisteredSuite],
+    known: Mapping[str, _Registered],
+    provided: Sequence[_Registered],
 ) -> None:
     """Raises BrokenError when one of the names belongs to another plugin already."""
     for new in provided:

@@ -25,6 +25,7 @@ from hal.plugins._status import (
     BackendStatus,
     PluginStatus,
     RegisteredBackend,
+    RegisteredPolicy,
     RegisteredSuite,
     State,
 )
@@ -52,12 +53,16 @@ class Registry:
         plugins: tuple[PluginStatus, ...],
         backends: Mapping[str, RegisteredBackend],
         suites: Mapping[str, RegisteredSuite] = MappingProxyType({}),
+        policies: Mapping[str, RegisteredPolicy] = MappingProxyType({}),
     ) -> None:
         self.plugins = plugins
         self.backends: Mapping[str, RegisteredBackend] = MappingProxyType(
             dict(sorted(backends.items()))
         )
         self.suites: Mapping[str, RegisteredSuite] = MappingProxyType(dict(sorted(suites.items())))
+        self.policies: Mapping[str, RegisteredPolicy] = MappingProxyType(
+            dict(sorted(policies.items()))
+        )
         self._statuses: dict[str, BackendStatus] = {}
         self._idle: dict[str, Host] = {}
         self._in_process: dict[str, Backend] = {}

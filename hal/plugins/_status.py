@@ -7,9 +7,17 @@ import enum
 
 from hal.backend import BackendSpec
 from hal.device import Device
+from hal.policy import PolicySpec
 from hal.suite import SuiteSpec
 
-__all__ = ["BackendStatus", "PluginStatus", "RegisteredBackend", "RegisteredSuite", "State"]
+__all__ = [
+    "BackendStatus",
+    "PluginStatus",
+    "RegisteredBackend",
+    "RegisteredPolicy",
+    "RegisteredSuite",
+    "State",
+]
 
 
 class State(str, enum.Enum):
@@ -71,6 +79,19 @@ class RegisteredSuite:
     """A conformance suite that a plugin provides. Nothing of it has run yet."""
 
     spec: SuiteSpec
+    module: str
+    distribution: str
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+
+@dataclasses.dataclass(frozen=True)
+class RegisteredPolicy:
+    """A routing policy that a plugin provides."""
+
+    spec: PolicySpec
     module: str
     distribution: str
 

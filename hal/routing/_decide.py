@@ -36,6 +36,8 @@ SHARE = 0.4
 """The share of the candidates that are measured at most, two at least."""
 _HOPELESS = 2.5
 """How many times the best single run another's may take and still be timed in blocks."""
+_EXHAUSTED = 6.0
+"""The same where every candidate is wanted."""
 _LIMIT = 120.0
 """Seconds for each call of a candidate that has not proved itself yet, compiling included."""
 
@@ -66,8 +68,11 @@ def decide(
     environment: Environment,
     request: Request,
     say: Say = lambda text: None,
+    *,
+    answers: ReferenceRun | None = None,
 ) -> Route:
-    """Decide, and keep the decision. `say` gets a line on what is being done.
+    """Decide, and keep the decision. `say` gets a line on what is being done. `answers` is the
+    reference run of the same inputs where there is one already.
 
     Raises UsageError for a device that does not exist, UnavailableError when none is ready, and
     UnsupportedError, with each candidate's reason, when none gives right answers.
@@ -106,14 +111,18 @@ def decide(
     )
     if not queue:
         raise _nothing_works(rows)
-    say("computing the reference")
-    with Reference(registry, known.model) as reference:
-        answers = reference.run(inputs)
+    if answers is None:
+        say("computing the reference")
+        with Reference(registry, known.model) as reference:
+            answers = reference.run(inputs)
     trials = _Trials(registry, store, known, inputs, sizes, answers, request, rows, say)
     clear = trials.run(queue)
     found = _ranked(rows, request.policy)
     if found[0].state != "won":
         raise _nothing_works({r.candidate.label: r for r in found})
+    if request.policy.goal != "latency":  # the race was about latency
+        scores = sorted(request.policy.score(r) for r in found if r.state == "lost" and r.blocks)
+        clear = not scores or scores[0] > NOISE * request.policy.score(found[0])
     route = Route(
         known.fingerprint,
         tuple(found),
@@ -223,16 +232,17 @@ class _Trials:
 
     def _race(self, end: float) -> bool:
         best = min(trial.once for trial in self._open.values())
-        goal = self._request.policy.goal
+        goal, timed = self._request.policy.goal, self._request.policy.timed
+        most = _EXHAUSTED if self._request.exhaustive else _HOPELESS
         for label, trial in list(self._open.items()):
             slower = trial.once / best
-            if slower > _HOPELESS and goal != "memory" and not self._request.exhaustive:
+            if slower > most and timed:
                 self._set(label, reason=f"one run took {slower:.1f} times the best's")
                 del self._open[label]
         self._say(f"timing {', '.join(self._open)}")
         blocks = {n: (functools.partial(self._block, n), t.once) for n, t in self._open.items()}
         race = Race(blocks, end)
-        clear = race.run(keep_all=self._request.exhaustive or goal == "memory")
+        clear = race.run(keep_all=not timed)
         for label, trial in list(self._open.items()):
             found = race.blocks(label) or (trial.once,)
             self._set(label, blocks=found, p99=trial.p99, memory=trial.memory)

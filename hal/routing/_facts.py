@@ -18,6 +18,7 @@ def facts_of(
     names = {"hal-core"}
     for backend in registry.backends.values():
         names |= {backend.distribution, *backend.spec.requires}
+    names |= {policy.distribution for policy in registry.policies.values()}
     runtimes = {name.replace("_", "-").lower() for d in devices for name in d.versions}
     for name in environment.packages:
         # onnxruntime comes in a dozen distributions: onnxruntime-gpu, onnxruntime-openvino, ...

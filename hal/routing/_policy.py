@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from hal.errors import UsageError, did_you_mean
+from hal.errors import BrokenError, UsageError, did_you_mean
+from hal.policy import PolicySpec
 
 if TYPE_CHECKING:
     from hal.routing._report import Row
@@ -21,6 +22,7 @@ GOALS: Mapping[str, str] = {
     "throughput": "items a second, over the batch sizes and threads that give most",
     "memory": "what the process grows by",
 }
+_NEXT = "one goal, with limits such as memory<2GiB"
 _LIMIT = re.compile(r"(\w+)\s*<\s*([0-9.]+)\s*([A-Za-z]*)")
 _UNITS = {
     "memory": {"": 1.0, "B": 1.0, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30,
@@ -41,34 +43,49 @@ class Limit:
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """A goal and its limits, written "latency" or "throughput,memory<2GiB,p99<5ms"."""
+    """A goal and its limits, written "latency" or "throughput,memory<2GiB,p99<5ms"; `spec` is that
+    of a plugin's goal."""
 
     goal: str = "latency"
     limits: tuple[Limit, ...] = ()
+    spec: PolicySpec | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Policy:
-        """Raises UsageError for a goal, a quantity or a unit that does not exist."""
-        goal, limits = "", []
+    def parse(cls, text: str, more: Callable[[], Mapping[str, PolicySpec]] = lambda: {}) -> Policy:
+        """`more` gives the goals of plugins; it is asked for a goal that is none of HAL's own.
+        Raises UsageError for a goal, a quantity or a unit that does not exist."""
+        goal, spec, limits = "", None, []
         for word in filter(None, (part.strip() for part in text.split(","))):
             if "<" in word:
                 limits.append(_limit(word))
-            elif word not in GOALS or goal:
-                hint = did_you_mean(word, GOALS)
-                raise UsageError(
-                    f"two goals: {goal} and {word}" if goal else f"no policy {word!r}.{hint}",
-                    next_step=f"one of {', '.join(GOALS)}, with limits such as memory<2GiB",
-                )
-            else:
+            elif goal:
+                raise UsageError(f"two goals: {goal} and {word}", next_step=_NEXT)
+            elif word in GOALS:
                 goal = word
-        return cls(goal or "latency", tuple(limits))
+            else:
+                specs = more()
+                known = [*GOALS, *specs]
+                if word not in specs:
+                    raise UsageError(
+                        f"no policy {word!r}.{did_you_mean(word, known)}",
+                        next_step=f"one of {', '.join(known)}; {_NEXT}",
+                    )
+                goal, spec = word, specs[word]
+        return cls(goal or "latency", tuple(limits), spec)
 
     def __str__(self) -> str:
         return ",".join((self.goal, *(limit.text for limit in self.limits)))
 
+    @property
+    def timed(self) -> bool:
+        """Whether the time of a run decides, so that the slow need no exact figure."""
+        return self.spec is None and self.goal != "memory"
+
     def score(self, row: Row) -> float:
         """What is to be small; infinite for a row that was not measured."""
-        return _SCORES[self.goal](row)
+        if self.spec is None:
+            return _SCORES[self.goal](row)
+        return _of_plugin(self.spec, row) if row.blocks else math.inf
 
     def broken(self, row: Row) -> str:
         """Which limit a measured row breaks, in words; "" for none."""
@@ -76,6 +93,22 @@ class Policy:
             if _QUANTITIES[limit.quantity](row) > limit.bound:
                 return f"over the limit {limit.text}"
         return ""
+
+
+def _of_plugin(spec: PolicySpec, row: Row) -> float:
+    try:
+        score = float(spec.score(row))
+    except Exception as error:
+        raise BrokenError(
+            f"policy {spec.name}: {type(error).__name__}: {error}", next_step="hal plugins"
+        ) from error
+    if not 0 < score < math.inf:
+        raise BrokenError(
+            f"policy {spec.name} gives {row.candidate.label} a score of {score}, which is no "
+            "finite number above 0",
+            next_step="hal plugins",
+        )
+    return score
 
 
 def _limit(word: str) -> Limit:

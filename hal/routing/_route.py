@@ -13,6 +13,7 @@ from typing import Any
 from hal.arrays import value_of
 from hal.errors import UsageError, did_you_mean
 from hal.plugins import Registry, load_plugins
+from hal.policy import PolicySpec
 from hal.routing._decide import Request, Say, decide
 from hal.routing._environment import Environment, changes
 from hal.routing._facts import facts_of
@@ -54,7 +55,7 @@ def route(
     """Decide which candidate runs a model best, with the evidence.
 
     `model` is what `hal.load` takes. `devices` are those to choose from, none meaning every ready
-    one. `policy` is "latency", "p99", "throughput" or "memory", with limits such as
+    one. `policy` is "latency", "p99", "throughput", "memory" or a plugin's, with limits such as
     "latency,memory<2GiB". `accuracy` is the relative L2 error that every output may have; without
     it results are those of float32, within what the model's conditioning admits. `inputs` are
     feeds as for `Session.run`; without them they are drawn, and `sizes` gives those of open
@@ -96,7 +97,15 @@ def request_of(
     if not given["budget"] > 0:
         raise UsageError(f"a budget is a number of seconds, got {given['budget']:g}")
     values = None if inputs is None else values_of(known, inputs)
-    return Request(policy=Policy.parse(policy), accuracy=accuracy, inputs=values, **given)
+    return Request(
+        policy=Policy.parse(policy, _policies), accuracy=accuracy, inputs=values, **given
+    )
+
+
+def _policies() -> dict[str, PolicySpec]:
+    """The goals that plugins provide; only a goal that is none of HAL's own costs loading them."""
+    with load_plugins() as registry:
+        return {name: policy.spec for name, policy in registry.policies.items()}
 
 
 def values_of(known: Known, inputs: Mapping[str, Any]) -> dict[str, Value]:

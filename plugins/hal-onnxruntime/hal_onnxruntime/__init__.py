@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 from hal.backend import Ability, BackendSpec, Choice, ReferenceUse
 from hal.errors import AbsentError, UnavailableError
 from hal.hookspecs import hookimpl
+from hal.policy import PolicySpec
 
 if TYPE_CHECKING:
     from hal.backend import Backend
     from hal.device import Device
+    from hal.routing import Row
 
-__all__ = ["HAL_SEAM", "hal_backends"]
+__all__ = ["HAL_SEAM", "hal_backends", "hal_policies"]
 
 HAL_SEAM = 1
 INSTALL = "pip install onnxruntime"
@@ -86,3 +88,13 @@ def hal_backends() -> list[BackendSpec]:
             repro=_repro,
         )
     ]
+
+
+def _start(row: Row) -> float:
+    return row.compiled + row.median
+
+
+@hookimpl
+def hal_policies() -> tuple[PolicySpec, ...]:
+    """`start`, for processes that live for a few runs: there the time to compile decides."""
+    return (PolicySpec("start", _start, "seconds from the load to the first answer"),)
