@@ -10,6 +10,7 @@ from pathlib import Path
 from hal import Outcome, OutcomeClass
 from hal_conformance._files import write_text
 from hal_conformance.report import CaseResult, DeviceReport, Report
+from hal_conformance.side_by_side import score_rows
 
 __all__ = ["render_junit", "write_junit"]
 
@@ -55,6 +56,7 @@ def _suite(root: ET.Element, report: DeviceReport) -> ET.Element:
         "precision": report.device.precision or "float32",
         "complete": str(report.complete).lower(),
         "contract": f"{report.contract.version} (onnx {report.contract.onnx})",
+        **{f"score {row.name}": str(row.scores[0]) for row in score_rows([report])},
         **{f"version {name}": version for name, version in report.device.versions.items()},
     }
     for name, value in facts.items():

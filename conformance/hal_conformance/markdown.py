@@ -10,7 +10,7 @@ from hal import OutcomeClass
 from hal_conformance._files import write_text
 from hal_conformance.precision import marked
 from hal_conformance.report import DeviceReport
-from hal_conformance.side_by_side import Run
+from hal_conformance.side_by_side import Run, score_rows
 
 __all__ = ["render_markdown", "write_markdown"]
 
@@ -21,7 +21,7 @@ def write_markdown(runs: Sequence[Run], path: Path) -> None:
 
 
 def render_markdown(runs: Sequence[Run]) -> str:
-    """A table for each suite and selection, and under it what was measured with.
+    """A table for each suite and selection, the cells of each profile, and what was measured with.
 
     An incomplete run has no score. The runs of one table have the same denominators.
     """
@@ -49,9 +49,11 @@ def _table(kind: tuple[str, str, str], runs: Sequence[Run]) -> str:
     sizes = {run.report.scores.cells.of_contract for run in runs if run.report.scores}
     of_contract = f" of {sizes.pop()}" if len(sizes) == 1 else ""
     columns = ["device", "headline", *(c.value for c in OutcomeClass)]
-    columns += ["cases", f"cells{of_contract}", "operators, any", "operators, all", "evidence"]
+    columns += ["cases", f"cells{of_contract}", "operators, any", "operators, all"]
+    columns += ["nodes of real models", "evidence"]
     lines = [_line(columns), _line("---" for _ in columns)]
     lines += [_line(_row(run)) for run in runs]
+    lines += _profiles([run for run in runs if run.report.scores])
     lines += ["", f"Measured by `hal conformance`: {_text(', '.join(filter(None, kind)))}."]
     lines += ["", *(f"- {_text(run.label)}: {_versions(run.report)}" for run in runs)]
     return "\n".join(lines) + "\n"
@@ -62,7 +64,7 @@ def _row(run: Run) -> list[str]:
     name = _text(run.label) + marked(report.device)
     counts = [str(report.classes[c.value]) for c in OutcomeClass]
     if scores is None:
-        return [name, "incomplete: no score", *counts, "", "", "", "", ""]
+        return [name, "incomplete: no score", *counts, "", "", "", "", "", ""]
     headline = ""
     if scores.headline:
         headline = f"**{scores.headline.score}** {_text(scores.headline.profile)}"
@@ -72,8 +74,21 @@ def _row(run: Run) -> list[str]:
         headline,
         *counts,
         *map(str, (scores.cases, scores.cells, scores.operators_any, scores.operators_all)),
+        str(scores.usage or ""),
         grades,
     ]
+
+
+def _profiles(runs: Sequence[Run]) -> list[str]:
+    rows = [row for row in score_rows([run.report for run in runs]) if row.profile]
+    if not rows:
+        return []
+    lines = ["", _line(["cells of profile", *(_text(run.label) for run in runs)])]
+    lines.append(_line("---" for _ in range(len(runs) + 1)))
+    for row in rows:
+        of_contract = f" (of {row.of_contract})" if row.of_contract else ""
+        lines.append(_line([_text(row.profile) + of_contract, *(str(s or "") for s in row.scores)]))
+    return lines
 
 
 def _versions(report: DeviceReport) -> str:

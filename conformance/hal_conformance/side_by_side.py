@@ -7,9 +7,9 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from hal_conformance.report import DeviceReport, Report
+from hal_conformance.report import DeviceReport, Report, Score, Scores
 
-__all__ = ["Run", "differences", "line_up"]
+__all__ = ["Run", "ScoreRow", "differences", "line_up", "score_rows"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +22,42 @@ class Run:
     @property
     def suite(self) -> str:
         return self.report.selection.suite
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreRow:
+    """One score of several reports, None for a report that has none. `profile` names the profile
+    whose cells it counts; `of_contract` is how many there are of what it counts, exercised or not,
+    where that is known and the same for all."""
+
+    name: str
+    scores: tuple[Score | None, ...]
+    profile: str = ""
+
+    @property
+    def of_contract(self) -> int | None:
+        sizes = {s.of_contract for s in self.scores if s is not None}
+        return sizes.pop() if len(sizes) == 1 else None
+
+
+def score_rows(reports: Sequence[DeviceReport]) -> tuple[ScoreRow, ...]:
+    """Every score but the headline, that any of these reports has, in their order."""
+    taken: dict[str, Callable[[Scores], Score | None]] = {
+        "cases": lambda s: s.cases,
+        "cells": lambda s: s.cells,
+        "operators, any case": lambda s: s.operators_any,
+        "operators, all cases": lambda s: s.operators_all,
+        "nodes of real models": lambda s: s.usage,
+    }
+    rows = [
+        ScoreRow(name, tuple(take(r.scores) if r.scores else None for r in reports))
+        for name, take in taken.items()
+    ]
+    cells = [{p.profile: p.cells for p in r.scores.profiles} if r.scores else {} for r in reports]
+    for profile in dict.fromkeys(name for own in cells for name in own):
+        name = f"cells, {profile}"
+        rows.append(ScoreRow(name, tuple(own.get(profile) for own in cells), profile))
+    return tuple(row for row in rows if any(row.scores))
 
 
 def line_up(reports: Iterable[tuple[str, Report]]) -> tuple[Run, ...]:

@@ -22,8 +22,9 @@ from rich.text import Text
 from hal import Device, OutcomeClass
 from hal.cli._output import table
 from hal_conformance.precision import marked
-from hal_conformance.report import CaseResult, DeviceReport, OperatorSummary, Score
+from hal_conformance.report import CaseResult, DeviceReport, OperatorSummary
 from hal_conformance.scoring import worst_operators
+from hal_conformance.side_by_side import ScoreRow, score_rows
 
 __all__ = ["Terminal"]
 
@@ -94,12 +95,10 @@ class Terminal:
             columns = ("device", "cases", cells, "operators, any case", "operators, all cases")
             columns += ("nodes of real models",)
             self.out.print(table(columns, [_score_row(r) for r in complete]))
-        profiles = list(
-            dict.fromkeys(p.profile for r in complete if r.scores for p in r.scores.profiles)
-        )
-        if profiles:
-            rows = [_profile_row(r, profiles) for r in complete]
-            self.out.print(table(("device", *profiles), rows, title="cells by profile"))
+        rows = [_profile_row(row) for row in score_rows(complete) if row.profile]
+        if rows:
+            columns = ("profile", *(r.device.id for r in complete), "not asked")
+            self.out.print(table(columns, rows, title="cells by profile"))
         for report in complete:
             if report.scores and report.scores.groups:
                 columns = ("part", "cases", "operators, any case", "operators, all cases")
@@ -158,15 +157,12 @@ def _score_row(report: DeviceReport) -> tuple[str, ...]:
     return (report.device.id, *map(str, each), str(scores.usage or ""))
 
 
-def _profile_row(report: DeviceReport, profiles: Sequence[str]) -> tuple[str, ...]:
-    """ "212/214" for each; "212/214, 9 not asked" where no case exercises 9 of its cells."""
-    own = {p.profile: p.cells for p in report.scores.profiles} if report.scores else {}
-    return (report.device.id, *(_cells(own[p]) if p in own else "" for p in profiles))
-
-
-def _cells(cells: Score) -> str:
-    left = (cells.of_contract or cells.total) - cells.total
-    return f"{cells.passed}/{cells.total}" + (f", {left} not asked" if left else "")
+def _profile_row(row: ScoreRow) -> tuple[str, ...]:
+    """ "212/214" for each device, and how many cells of the profile no case exercises."""
+    cells = [s for s in row.scores if s is not None]
+    left = dict.fromkeys((s.of_contract or s.total) - s.total for s in cells)
+    shown = ["" if s is None else f"{s.passed}/{s.total}" for s in row.scores]
+    return row.profile, *shown, ", ".join(map(str, left))
 
 
 def _operator_row(operator: OperatorSummary) -> tuple[str, str, str]:

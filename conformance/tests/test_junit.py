@@ -19,6 +19,7 @@ from hal_conformance.report import (
 from hal_conformance.scoring import count_classes, count_outcomes
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up import device_report, facts
 
 from hal import Device, Outcome
 
@@ -89,6 +90,18 @@ def test_every_outcome_has_its_element_and_the_counts_agree() -> None:
     counts = [{k: s.get(k) for k in ("tests", "failures", "errors", "skipped")} for s in suites]
     assert counts[0] == {"tests": "12", "failures": "2", "errors": "4", "skipped": "5"}
     assert (root.get("tests"), root.get("failures"), root.get("time")) == ("14", "3", "4.000000")
+
+
+def test_scores_are_properties_and_an_incomplete_run_has_none() -> None:
+    whole = device_report("x:npu", facts(40), lambda i: Outcome.WRONG if i % 4 else Outcome.PASS)
+    part = device_report("y:npu", facts(4), lambda i: Outcome.NOT_RUN)
+    root = parse(whole, part)
+    first, second = (
+        {str(p.get("name")): p.get("value") for p in suite.iter("property")} for suite in root
+    )
+    assert first["score cases"] == "10/40 (25.0 %)"
+    assert whole.scores and first["score cells, full"] == str(whole.scores.cells)
+    assert not [name for name in second if name.startswith("score")]
 
 
 def test_expectations_decide_what_is_red() -> None:

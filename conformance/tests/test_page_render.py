@@ -54,7 +54,10 @@ def test_the_summary_reads_without_a_script() -> None:
         assert one.scores and one.scores.headline
         assert one.device.id in text
         assert str(one.scores.headline.score) in text
-        assert f"{one.scores.cells}, of {len(contract().cells())} in the contract" in text
+        for score in (one.scores.cells, *(p.cells for p in one.scores.profiles)):
+            assert str(score) in text
+            assert f"{score.of_contract} in the contract" in text
+    assert f"cells {len(contract().cells())} in the contract" in text
     assert text.count("emulated") >= 1
 
 

@@ -30,6 +30,20 @@ def test_a_row_a_device_with_denominators() -> None:
     assert any("suite contract, contract" in line for line in lines_of(report))
 
 
+def test_the_cells_of_each_profile_have_a_row() -> None:
+    report = four_devices(100)
+    lines = lines_of(report)
+    at = lines.index(
+        "| cells of profile | " + " | ".join(r.device.id for r in report.reports) + " |"
+    )
+    rows = {row.split(" | ")[0]: row for row in lines[at + 2 : lines.index("", at)]}
+    scores = report.reports[1].scores
+    assert scores and len(rows) == len(scores.profiles)
+    for entry in scores.profiles:
+        row = rows[f"| {entry.profile} (of {entry.cells.of_contract})"]
+        assert row.split(" | ")[2] == str(entry.cells)
+
+
 def test_a_table_for_each_selection() -> None:
     full = device_report("a:npu", facts(4), lambda i: Outcome.PASS)
     part = dataclasses.replace(full, selection=Selection("contract", "vision"))

@@ -14,6 +14,7 @@ from hal_conformance.report import (
     Headline,
     Limits,
     OperatorSummary,
+    ProfileCells,
     Score,
     Scores,
     Selection,
@@ -88,6 +89,18 @@ def test_row_of_the_scores_has_every_denominator() -> None:
         *("ort:cpu", "1590/2017 (78.8 %)", "357/629 (56.8 %)"),
         *("167/197 (84.8 %)", "149/197 (75.6 %)"),
     ]
+
+
+def test_the_cells_of_each_profile_stand_side_by_side() -> None:
+    of = [ProfileCells("transformer", Score(212, 214, 223)), ProfileCells("ml", Score(0, 7, 7))]
+    full = dataclasses.replace(COMPLETE, scores=dataclasses.replace(SCORES, profiles=tuple(of)))
+    part = dataclasses.replace(SCORES, profiles=tuple(of[:1]))
+    other = dataclasses.replace(COMPLETE, device=Device("x:npu", "npu"), scores=part)
+    out, _ = shown(full, other)
+    cells = out[out.index("cells by profile") :]
+    assert row(cells, "profile") == ["profile", "ort:cpu", "x:npu", "not asked"]
+    assert row(cells, "transformer") == ["transformer", "212/214", "212/214", "9"]
+    assert row(cells, "ml") == ["ml", "0/7", "0"]
 
 
 def test_worst_operators_and_none_that_pass() -> None:

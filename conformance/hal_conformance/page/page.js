@@ -70,7 +70,10 @@
       }
     return all;
   };
-  const byName = (a, b) => operators[a].localeCompare(operators[b]);
+  // ONNX's own operators, then those of each other domain
+  const domainOf = (operator) => operators[operator].split("::").slice(0, -1).join();
+  const byName = (a, b) =>
+    domainOf(a).localeCompare(domainOf(b)) || operators[a].localeCompare(operators[b]);
   const worstFirst = (measure) => (a, b) => {
     const [x, y] = [measure.get(a), measure.get(b)];
     for (let place = 0; place < 3; place += 1) if (x[place] !== y[place]) return y[place] - x[place];
@@ -285,6 +288,9 @@
       line.setAttribute("title", `${run.label}: ${told(counts)}`);
       summary.append(line);
     });
+    const others = cases.length - counted.length;
+    if (others)
+      summary.append(make("span", { class: "quiet" }, `of ${counted.length} of it alone; and ${others} with others`));
     details.append(summary);
     const sorted = cases.map((i) => [place(i), of[i].length > 1, i]).sort((a, b) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2]).map((row) => row[2]);
     let filled = false;

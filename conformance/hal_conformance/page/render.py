@@ -12,7 +12,7 @@ from hal import OutcomeClass
 from hal.errors import DataError
 from hal_conformance._files import write_text
 from hal_conformance.page.data import page_data
-from hal_conformance.side_by_side import Run, differences
+from hal_conformance.side_by_side import Run, differences, score_rows
 
 __all__ = ["SYMBOLS", "render_page", "write_page"]
 
@@ -50,6 +50,7 @@ def render_page(runs: Sequence[Run]) -> str:
         runs=runs,
         classes=[(c, c.name.lower().replace("_", "-"), SYMBOLS[c]) for c in OutcomeClass],
         differences=differences(runs),
+        score_rows=score_rows([run.report for run in runs]),
         style=_source("page.css"),
         script=_source("page.js"),
         data=_embedded(page_data(runs)),
