@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -67,15 +68,24 @@ class IreeBackend:
         return IreeExecutable(device, graph, module, target.driver, index)
 
 
+@functools.cache
+def _opened(driver: str, index: int) -> Any:
+    """A driver's device, opened once: each of Vulkan's brings threads that stay and poll, and every
+    model on a device of its own made the next one slower."""
+    made = rt.get_driver(driver)
+    ids = [d["device_id"] for d in made.query_available_devices()]
+    if index >= len(ids):
+        raise UnavailableError(
+            f"device {index} of IREE's driver {driver} is gone", next_step="hal devices"
+        )
+    return made.create_device(ids[index])
+
+
 class IreeExecutable:
     """A compiled model on one device. One thread at a time."""
 
     def __init__(self, device: Device, graph: Graph, data: bytes, driver: str, index: int) -> None:
-        made = rt.get_driver(driver)
-        ids = [d["device_id"] for d in made.query_available_devices()]
-        if index >= len(ids):
-            raise UnavailableError(f"{device.id} is gone", next_step="hal devices")
-        self._hal: Any = made.create_device(ids[index])
+        self._hal = _opened(driver, index)
         self._context = rt.SystemContext(config=rt.Config(device=self._hal))
         module = rt.VmModule.copy_buffer(self._context.instance, data)
         self._context.add_vm_module(module)

@@ -8,6 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import onnx
+import psutil
 import pytest
 from hal_iree import _compiler, _devices
 from onnx import TensorProto, helper, numpy_helper
@@ -92,6 +93,16 @@ def test_the_compiler_knows_the_device(
     )
     got: Any = iree.compile(device, made, {}).run({"x": Tensor.from_numpy(x)})["y"]
     np.testing.assert_array_equal(got.numpy(), expected)
+
+
+@pytest.mark.usefixtures("home")
+def test_models_share_their_device(iree: Backend, device: Device) -> None:
+    """Each device of Vulkan's brings threads that poll until the process ends."""
+    made = model(ABS, {"x": (FLOAT, [2])}, {"y": (FLOAT, [2])})
+    held = [iree.compile(device, made, {})]
+    before = psutil.Process().num_threads()
+    held += [iree.compile(device, made, {}) for _ in range(4)]
+    assert psutil.Process().num_threads() <= before
 
 
 def test_what_the_compiler_is_told() -> None:
