@@ -12,9 +12,18 @@ import functools
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["CALLS", "DISCARDED", "PAUSE", "ROUNDS", "Timing", "run_blocks", "time_blocks"]
+__all__ = [
+    "CALLS",
+    "DISCARDED",
+    "PAUSE",
+    "ROUNDS",
+    "Timing",
+    "run_blocks",
+    "settled",
+    "time_blocks",
+]
 
 PAUSE = 0.1
 """Seconds of idling before a block."""
@@ -24,6 +33,8 @@ CALLS = 5
 """The least number of timed calls in a block."""
 ROUNDS = 3
 """The least number of blocks for each candidate."""
+SETTLED = 0.03
+"""The share by which a settled median moves with a block more, at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,19 +80,31 @@ def run_blocks(
     blocks: Mapping[str, Callable[[], float]],
     *,
     rounds: int = ROUNDS,
+    most: int = 0,
     pause: float = PAUSE,
     seed: int = 0,
 ) -> dict[str, Timing]:
     """As `time_blocks`, for who times a block in another process: each function runs one block
     of its candidate, DISCARDED calls and at least CALLS timed ones, and returns the median of
-    these."""
+    these. Candidates whose median has not `settled` by then go on, for `most` rounds in all."""
     order = random.Random(seed)  # noqa: S311 (an order of blocks, no secret)
     times: dict[str, list[float]] = {name: [] for name in blocks}
-    for _ in range(rounds):
-        for name in order.sample(list(blocks), len(blocks)):
+    for done in range(max(rounds, most)):
+        going = [name for name in blocks if done < rounds or not settled(times[name])]
+        for name in order.sample(going, len(going)):
             time.sleep(pause)
             times[name].append(blocks[name]())
     return {name: Timing(tuple(found)) for name, found in times.items()}
+
+
+def settled(blocks: Sequence[float]) -> bool:
+    """Whether the last two blocks moved the median by SETTLED at most."""
+    middle = statistics.median(blocks)
+    return all(
+        abs(statistics.median(blocks[:-less]) - middle) <= SETTLED * middle
+        for less in (1, 2)
+        if len(blocks) > less
+    )
 
 
 def _block(candidate: Callable[[], object], calls: int) -> float:

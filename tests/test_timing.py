@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hal.timing import CALLS, DISCARDED, ROUNDS, Timing, time_blocks
+from hal.timing import CALLS, DISCARDED, ROUNDS, Timing, run_blocks, settled, time_blocks
 
 
 def test_timing_blocks_and_orders() -> None:
@@ -59,3 +59,24 @@ def test_timing_refuses_too_few(rounds: int, calls: int) -> None:
 def test_timing_lets_errors_through() -> None:
     with pytest.raises(ZeroDivisionError):
         time_blocks({"x": lambda: 1 // 0}, pause=0)
+
+
+def test_timing_goes_on_until_the_median_is_settled() -> None:
+    calm, wild = iter([3.0, 1.0, 1.0, 1.0, 1.0]), iter([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
+    found = run_blocks({"calm": lambda: next(calm), "wild": lambda: next(wild)}, most=6, pause=0)
+    assert found["calm"].blocks == (3.0, 1.0, 1.0, 1.0, 1.0)
+    assert len(found["wild"].blocks) == 6
+
+
+@pytest.mark.parametrize(
+    ("blocks", "is_so"),
+    [
+        ((1.0,), True),
+        ((1.0, 1.02), True),
+        ((1.0, 1.2, 1.0), False),  # without the last it was 1.1
+        ((1.0, 1.0, 1.2), True),
+        ((0.0, 0.0, 0.0), True),
+    ],
+)
+def test_timing_settled(blocks: tuple[float, ...], is_so: bool) -> None:
+    assert settled(blocks) is is_so

@@ -8,6 +8,7 @@ import platform
 from collections.abc import Iterable, Mapping
 
 from hal import Device, Outcome
+from hal_conformance._speed_report import SpeedReport
 
 __all__ = [
     "CaseResult",
@@ -237,6 +238,7 @@ class DeviceReport:
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     deep: DeepReport | None = None
+    speed: SpeedReport | None = None
 
 
 @dataclasses.dataclass(frozen=True)

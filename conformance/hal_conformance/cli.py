@@ -17,6 +17,13 @@ from hal.plugins import load_plugins
 from hal_conformance.case import SUITES
 from hal_conformance.cli_deep import check_depth, deep_targets, deepen, show_deep
 from hal_conformance.cli_show import inspect, refuse_report_options
+from hal_conformance.cli_speed import (
+    add_speed,
+    check_speed,
+    show_speed,
+    speed_devices,
+    speed_keys,
+)
 from hal_conformance.journal import Journal
 from hal_conformance.report import DeviceReport, Limits, Report, Selection
 from hal_conformance.report_files import ReportFiles
@@ -105,6 +112,21 @@ def conformance(
     draws: Annotated[
         int, typer.Option(min=1, help="Cases that --depth deep draws of each operator and type.")
     ] = 20,
+    speed: Annotated[
+        bool, typer.Option("--speed", help="Time operators too, at the sizes real models use.")
+    ] = False,
+    speed_reference: Annotated[
+        str,
+        typer.Option(
+            metavar="DEVICE",
+            help="The device of --speed's ratios. Default: the first of several.",
+            autocompletion=complete_device,
+        ),
+    ] = "",
+    speed_budget: Annotated[
+        float | None,
+        typer.Option(min=1, metavar="SECONDS", help="For --speed, on each device. Default: 240."),
+    ] = None,
     show: Annotated[
         bool,
         typer.Option(
@@ -160,12 +182,15 @@ def conformance(
       hal conformance -d ort:cpu --suite contract -k contract/Conv- --depth deep
 
       hal conformance -d ort:cpu --suite contract --submission ort-cpu
+
+      hal conformance -d ort:cpu -d openvino:cpu --speed --html report.html
     """
     gates = [Gate.parse(text) for text in fail_under or ()]
     files = ReportFiles(json_file, junit_file, html_file, markdown_file, expectations_file)
     files.check()
     patterns = pattern or []
     deep = check_depth(depth, suite)
+    check_speed(speed, suite, speed_budget, speed_reference)
     terminal = Terminal(console(), stderr_console())
     if show or repro is not None:
         refuse_report_options(
@@ -175,6 +200,7 @@ def conformance(
             write_expectations=expectations_file,
             fail_under=fail_under,
             depth=deep,
+            speed=speed,
             submission=submission,
         )
     if submission is not None:
@@ -200,6 +226,9 @@ def conformance(
             inspect(registry, devices, plan, terminal, show=show, repro=repro, json_file=json_file)
             return
         chosen = deep_targets(plan) if deep else []
+        if speed:
+            timed = speed_keys(plan)
+            side_by_side, against = speed_devices(registry, devices, speed_reference)
         lost: HostError | None = None
         try:
             for report in measure(registry, devices, plan, terminal.progress, journals.append):
@@ -210,6 +239,10 @@ def conformance(
             lost = error
         if deep:
             reports = deepen(registry, reports, plan, terminal, chosen, draws)
+        if speed:
+            reports = add_speed(
+                registry, reports, plan, terminal, timed, side_by_side, against, speed_budget
+            )
     failure: OutputError | None = None
     try:
         files.write([("", Report(tuple(reports)))])
@@ -220,6 +253,7 @@ def conformance(
         failure = error
     terminal.show(reports)  # last, as whoever reads it may close the pipe
     show_deep(terminal, reports)
+    show_speed(terminal, reports)
     if failure:
         raise failure
     if lost:
@@ -229,6 +263,9 @@ def conformance(
         raise typer.Exit(_INTERRUPTED)
     if any(r.deep and not r.deep.complete for r in reports):
         terminal.note("interrupted: the search has not reached every operator and type")
+        raise typer.Exit(_INTERRUPTED)
+    if any(r.speed and not r.speed.complete for r in reports):
+        terminal.note("interrupted: not every operator is timed")
         raise typer.Exit(_INTERRUPTED)
     problems = [f"{r.device.id}: {p}" for r in reports for p in r.problems]
     problems += [p for g in gates for r in reports if (p := g.problem(r))]

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from hal import Device, Outcome
 from hal.errors import DataError
 from hal_conformance._files import check_writable, write_text
+from hal_conformance._json_reading import Misplaced, counts, each, get, number, strings, texts
 from hal_conformance._report_types import (
     CaseResult,
     ContractInfo,
@@ -31,10 +31,18 @@ from hal_conformance._report_types import (
     Scores,
     Selection,
 )
+from hal_conformance._speed_report import (
+    Ceiling,
+    SpeedEntry,
+    SpeedReport,
+    speed_from_json,
+    speed_to_json,
+)
 
 __all__ = [
     "SCHEMA",
     "CaseResult",
+    "Ceiling",
     "ContractInfo",
     "DeepReport",
     "DeviceReport",
@@ -48,6 +56,8 @@ __all__ = [
     "Score",
     "Scores",
     "Selection",
+    "SpeedEntry",
+    "SpeedReport",
     "check_writable",
     "from_json",
     "read",
@@ -70,7 +80,6 @@ _DEVICE: Mapping[str, type] = {
     "slow": bool,
 }
 _GROUP_SCORES = ("cases", "operators_any", "operators_all")
-T = TypeVar("T")
 
 
 def write(report: Report, path: Path) -> None:
@@ -111,8 +120,8 @@ def from_json(data: Any) -> Report:
     """The report in JSON data; names that it does not know are skipped. Raises DataError."""
     _check_schema(data)
     try:
-        return Report(_each(data, "reports", _device_report_from_json))
-    except _Misplaced:
+        return Report(each(data, "reports", _device_report_from_json))
+    except Misplaced:
         raise
     except (KeyError, TypeError) as error:
         raise DataError(f"'reports' is no list of reports: {error}") from None
@@ -138,14 +147,14 @@ def result_to_json(result: CaseResult) -> Json:
 def result_from_json(data: Any) -> CaseResult:
     """One case of JSON data. Raises ValueError, KeyError or TypeError for anything else."""
     return CaseResult(
-        _get(data, "id", str),
-        _strings(data, "operators"),
-        Outcome(_get(data, "outcome", str)),
-        _get(data, "evidence", str),
-        _get(data, "reason", str),
-        _number(data, "seconds"),
-        _get(data, "expected", str) if "expected" in data else "",
-        _strings(data, "cells") if "cells" in data else (),
+        get(data, "id", str),
+        strings(data, "operators"),
+        Outcome(get(data, "outcome", str)),
+        get(data, "evidence", str),
+        get(data, "reason", str),
+        number(data, "seconds"),
+        get(data, "expected", str) if "expected" in data else "",
+        strings(data, "cells") if "cells" in data else (),
     )
 
 
@@ -180,33 +189,35 @@ def _device_report_to_json(report: DeviceReport) -> Json:
         ],
         "cases": [result_to_json(r) for r in report.cases],
         **({"deep": _deep_to_json(report.deep)} if report.deep else {}),
+        **({"speed": speed_to_json(report.speed)} if report.speed else {}),
     }
 
 
 def _device_report_from_json(data: Any) -> DeviceReport:
-    scores = _get(data, "scores", dict, type(None))
-    complete = _get(data, "complete", bool)
+    scores = get(data, "scores", dict, type(None))
+    complete = get(data, "complete", bool)
     if complete is not (scores is not None):
         raise ValueError("a complete report has scores, an incomplete one has none")
     return DeviceReport(
-        device=_device_from_json(_get(data, "device", dict)),
+        device=_device_from_json(get(data, "device", dict)),
         contract=ContractInfo(
-            _get(data["contract"], "version", str), _get(data["contract"], "onnx", str)
+            get(data["contract"], "version", str), get(data["contract"], "onnx", str)
         ),
-        suites=_strings(data, "suites"),
+        suites=strings(data, "suites"),
         complete=complete,
-        wall_seconds=_number(data, "wall_seconds"),
+        wall_seconds=number(data, "wall_seconds"),
         scores=None if scores is None else _scores_from_json(scores),
-        outcomes=_counts(data, "outcomes"),
-        classes=_counts(data, "classes"),
-        operators=_each(data, "operators", _operator_from_json),
-        cases=_each(data, "cases", result_from_json),
-        environment=_environment_from_json(_get(data, "environment", dict)),
-        limits=_limits_from_json(_get(data, "limits", dict)),
-        selection=_selection_from_json(_get(data, "selection", dict)),
-        problems=_strings(data, "problems"),
-        notes=_strings(data, "notes"),
-        deep=_deep_from_json(_get(data, "deep", dict)) if "deep" in data else None,
+        outcomes=counts(data, "outcomes"),
+        classes=counts(data, "classes"),
+        operators=each(data, "operators", _operator_from_json),
+        cases=each(data, "cases", result_from_json),
+        environment=_environment_from_json(get(data, "environment", dict)),
+        limits=_limits_from_json(get(data, "limits", dict)),
+        selection=_selection_from_json(get(data, "selection", dict)),
+        problems=strings(data, "problems"),
+        notes=strings(data, "notes"),
+        deep=_deep_from_json(get(data, "deep", dict)) if "deep" in data else None,
+        speed=speed_from_json(get(data, "speed", dict)) if "speed" in data else None,
     )
 
 
@@ -217,34 +228,34 @@ def _deep_to_json(deep: DeepReport) -> Json:
 
 def _deep_from_json(data: Json) -> DeepReport:
     return DeepReport(
-        draws=_get(data, "draws", int),
-        targets=_get(data, "targets", int),
-        searched=_get(data, "searched", int),
-        outcomes=_counts(data, "outcomes"),
-        failures=_each(data, "failures", result_from_json),
-        notes=_strings(data, "notes"),
-        seconds=_number(data, "seconds"),
+        draws=get(data, "draws", int),
+        targets=get(data, "targets", int),
+        searched=get(data, "searched", int),
+        outcomes=counts(data, "outcomes"),
+        failures=each(data, "failures", result_from_json),
+        notes=strings(data, "notes"),
+        seconds=number(data, "seconds"),
     )
 
 
 def _device_from_json(data: Json) -> Device:
-    fields = {name: _get(data, name, kind) for name, kind in _DEVICE.items()}
-    precision: Any = _get(data, "precision", str) if "precision" in data else ""
-    return Device(**fields, versions=_texts(data, "versions"), precision=precision)
+    fields = {name: get(data, name, kind) for name, kind in _DEVICE.items()}
+    precision: Any = get(data, "precision", str) if "precision" in data else ""
+    return Device(**fields, versions=texts(data, "versions"), precision=precision)
 
 
 def _environment_from_json(data: Json) -> Environment:
     return Environment(
-        _get(data, "python", str), _get(data, "platform", str), _texts(data, "packages")
+        get(data, "python", str), get(data, "platform", str), texts(data, "packages")
     )
 
 
 def _limits_from_json(data: Json) -> Limits:
-    return Limits(_number(data, "timeout"), _get(data, "memory", int), _get(data, "jobs", int))
+    return Limits(number(data, "timeout"), get(data, "memory", int), get(data, "jobs", int))
 
 
 def _selection_from_json(data: Json) -> Selection:
-    return Selection(*(_get(data, name, str) for name in ("suite", "profile", "pattern")))
+    return Selection(*(get(data, name, str) for name in ("suite", "profile", "pattern")))
 
 
 def _scores_to_json(scores: Scores) -> Json:
@@ -271,28 +282,28 @@ def _scores_to_json(scores: Scores) -> Json:
 
 
 def _scores_from_json(data: Json) -> Scores:
-    headline = _get(data, "headline", dict, type(None))
+    headline = get(data, "headline", dict, type(None))
     return Scores(
         _score_from_json(data["cases"]),
         _score_from_json(data["cells"]),
         _score_from_json(data["operators_any"]),
         _score_from_json(data["operators_all"]),
-        _counts(data, "grades"),
-        headline and Headline(_get(headline, "profile", str), _score_from_json(headline)),
-        _strings(data, "disputed"),
-        _each(data, "groups", _group_from_json) if "groups" in data else (),
+        counts(data, "grades"),
+        headline and Headline(get(headline, "profile", str), _score_from_json(headline)),
+        strings(data, "disputed"),
+        each(data, "groups", _group_from_json) if "groups" in data else (),
         _score_from_json(data["usage"]) if "usage" in data else None,
-        _each(data, "profiles", _profile_from_json) if "profiles" in data else (),
+        each(data, "profiles", _profile_from_json) if "profiles" in data else (),
     )
 
 
 def _group_from_json(data: Any) -> GroupScore:
     scores = {name: _score_from_json(data[name]) for name in _GROUP_SCORES}
-    return GroupScore(_get(data, "name", str), **scores)
+    return GroupScore(get(data, "name", str), **scores)
 
 
 def _profile_from_json(data: Any) -> ProfileCells:
-    return ProfileCells(_get(data, "profile", str), _score_from_json(data["cells"]))
+    return ProfileCells(get(data, "profile", str), _score_from_json(data["cells"]))
 
 
 def _score_to_json(score: Score) -> Json:
@@ -301,20 +312,20 @@ def _score_to_json(score: Score) -> Json:
 
 
 def _score_from_json(data: Any) -> Score:
-    of_contract = _get(data, "of_contract", int) if "of_contract" in data else None
-    return Score(_get(data, "passed", int), _get(data, "total", int), of_contract)
+    of_contract = get(data, "of_contract", int) if "of_contract" in data else None
+    return Score(get(data, "passed", int), get(data, "total", int), of_contract)
 
 
 def _operator_from_json(data: Any) -> OperatorSummary:
     median = data["median_seconds"]
     return OperatorSummary(
-        _get(data, "operator", str),
-        _get(data, "passed", int),
-        _get(data, "total", int),
-        _get(data, "single", bool),
-        None if median is None else _number(data, "median_seconds"),
-        _counts(data, "outcomes"),
-        _strings(data, "reasons"),
+        get(data, "operator", str),
+        get(data, "passed", int),
+        get(data, "total", int),
+        get(data, "single", bool),
+        None if median is None else number(data, "median_seconds"),
+        counts(data, "outcomes"),
+        strings(data, "reasons"),
     )
 
 
@@ -334,60 +345,6 @@ def _check_schema(data: Any) -> None:
             next_step="pip install --upgrade hal-conformance",
         )
     raise DataError(f"this is {schema}, this HAL reads {SCHEMA}: run `hal conformance` again")
-
-
-def _each(data: Any, key: str, reader: Callable[[Any], T]) -> tuple[T, ...]:
-    items = []
-    for index, item in enumerate(_get(data, key, list)):
-        try:
-            items.append(reader(item))
-        except _Misplaced as error:
-            raise _Misplaced(f"{key}[{index}].{error}") from None
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            text = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-            raise _Misplaced(f"{key}[{index}]: {text}") from None
-    return tuple(items)
-
-
-class _Misplaced(DataError):
-    """A fault whose place in the file is known already."""
-
-
-def _get(data: Any, key: str, *types: type) -> Any:
-    if not isinstance(data, dict):
-        raise TypeError(f"expected an object, got {type(data).__name__}")
-    value = data[key]
-    # bool is an int to isinstance, and never meant as one here
-    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-        wanted = " or ".join(t.__name__ for t in types)
-        raise TypeError(f"{key!r} is no {wanted}")
-    return value
-
-
-def _number(data: Any, key: str) -> float:
-    value = float(_get(data, key, int, float))
-    if not math.isfinite(value):
-        raise ValueError(f"{key!r} is not finite")
-    return value
-
-
-def _strings(data: Any, key: str) -> tuple[str, ...]:
-    values = _get(data, key, list)
-    if not all(isinstance(v, str) for v in values):
-        raise TypeError(f"{key!r} holds something that is no text")
-    return tuple(values)
-
-
-def _texts(data: Any, key: str) -> Mapping[str, str]:
-    values = _get(data, key, dict)
-    if not all(isinstance(v, str) for v in values.values()):
-        raise TypeError(f"{key!r} holds something that is no text")
-    return dict(values)
-
-
-def _counts(data: Any, key: str) -> Mapping[str, int]:
-    values = _get(data, key, dict)
-    return {name: _get(values, name, int) for name in values}
 
 
 def _refuse_constant(name: str) -> float:

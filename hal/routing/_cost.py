@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hal._work import product_operations
 from hal.device import DeviceKind
 from hal.errors import HalError
 from hal.graph import Graph, ModelGraph, Node, read_model
@@ -194,20 +195,8 @@ class _Counter:
             self._known = False
             # The weights alone, each used once.
             out = 1.0
-        first = shapes[0] if shapes else None
-        second = shapes[1] if len(shapes) > 1 else None
-        if node.op_type in ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv") and second:
-            grouped = int(_integer(node, "group", 1)) > 1
-            return "grouped" if grouped else "convolution", 2 * out * math.prod(second[1:])
-        if node.op_type in ("MatMul", "Gemm", "MatMulInteger", "FusedMatMul"):
-            inner = first[-1] if first else (second[0] if second else 1)
-            return "product", 2 * out * inner
-        if node.op_type in ("LSTM", "GRU", "RNN") and first:
-            weights = sum(math.prod(s) for s in shapes[1:3] if s)
-            return "product", 2.0 * weights * math.prod(first[:2])
-        if node.op_type in ("Attention", "MultiHeadAttention") and first and second:
-            return "product", 4.0 * math.prod(first) * second[-2 if len(second) > 1 else -1]
-        return "other", out
+        group = int(_integer(node, "group", 1))
+        return product_operations(node.op_type, shapes, out, group=group) or ("other", out)
 
 
 def _integer(node: Node, name: str, default: int) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
+from hal._memory import resident
 from hal.compare import relative_l2
 from hal.host import Host, HostedExecutable
 from hal.model import Model
@@ -51,7 +51,7 @@ class Trial:
         self.calls: list[float] = []
         try:
             self._host.ping()
-            self._rest = _resident(self._host.pid, "VmRSS")
+            self._rest = resident(self._host.pid, "VmRSS")
             start = time.perf_counter()
             self._executable = self._host.compile(candidate.device, model, candidate.options)
             self.compiled = time.perf_counter() - start
@@ -98,7 +98,7 @@ class Trial:
     @property
     def memory(self) -> int:
         """The most bytes that the process has grown by since before it compiled the model."""
-        return max(0, _resident(self._host.pid, "VmHWM") - self._rest)
+        return max(0, resident(self._host.pid, "VmHWM") - self._rest)
 
     @property
     def p99(self) -> float:
@@ -128,15 +128,3 @@ class Trial:
             if i >= discarded:
                 seconds.append(time.perf_counter() - start)
         return seconds
-
-
-def _resident(pid: int | None, field: str) -> int:
-    """Bytes of a process by that field of /proc, 0 where there is none."""
-    try:
-        text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return 0
-    for line in text.splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) << 10
-    return 0

@@ -14,17 +14,31 @@ __all__ = ["Argument", "Instance", "OperatorUsage", "Usage", "usage"]
 
 @dataclasses.dataclass(frozen=True)
 class Argument:
-    """An input or output of a node: element type by ONNX's name, and shape.
+    """An input or output of a node: element type by ONNX's name, and shape. "seq(float)" is a
+    sequence of as many tensors as the shape's first extent, of the rest of it.
 
     Of inputs: `constant` if the model fixes it; `values` (flat) where they matter and are few, else
-    for integers the `range` (from, to but without) that they lie in.
+    the `range` (from, to but without) in which they lie.
     """
 
     type: str
     shape: tuple[int, ...]
     constant: bool = False
     values: tuple[Any, ...] | None = None
-    range: tuple[int, int] | None = None
+    range: tuple[float, float] | None = None
+
+    @property
+    def element(self) -> str:
+        """The name of the element type, of a sequence too."""
+        return self.type.removeprefix("seq(").rstrip(")")
+
+    @property
+    def sequence(self) -> bool:
+        return self.type.startswith("seq(")
+
+    def __str__(self) -> str:
+        """ "float[1,64,56,56]"."""
+        return f"{self.type}[{','.join(map(str, self.shape))}]"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,12 +8,15 @@ from types import MappingProxyType
 
 from hal_conformance.report import (
     CaseResult,
+    Ceiling,
     ContractInfo,
     DeviceReport,
     Environment,
     Limits,
     Report,
     Selection,
+    SpeedEntry,
+    SpeedReport,
 )
 from hal_conformance.scoring import Profile, build_report
 
@@ -98,4 +101,28 @@ def four_devices(count: int) -> Report:
             )
             for number, way in enumerate(ways)
         )
+    )
+
+
+def speed_report(scale: float = 1.0, *, reference: str = "", emulated: bool = False) -> SpeedReport:
+    """Two operators that have times, `scale` times as long, and one that has none."""
+    first, second = (1e-4 * scale, 1.1e-4 * scale, 1e-4 * scale), (2e-3 * scale,) * 3
+    against = (1e-4, 1e-4, 1e-4) if reference else ()
+    entries = (
+        SpeedEntry("Relu", "float[1,64,56,56]", 40, False, 2e5, 1605632, first, against, 1 << 20),
+        SpeedEntry("Conv", "float[1,64,56,56], float[64,64,3,3]", 9, False, 2.3e8, 1753088, second),
+        SpeedEntry("DFT", HOSTILE, 0, True, 5e7, 12582912, reason=HOSTILE),
+    )
+    ceilings = (
+        Ceiling("matmul", "MatMul float[512,512]", 3145728, 2e11, 1.02),
+        Ceiling("copy", "Neg float[2048,1024]", 16777216, 2e10, 1.05),
+    )
+    return SpeedReport(
+        planned=3,
+        entries=entries,
+        ceilings=() if emulated else ceilings,
+        emulated=emulated,
+        reference=reference,
+        seconds=12.5,
+        notes=("a note",),
     )

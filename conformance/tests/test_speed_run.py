@@ -1,0 +1,224 @@
+"""`hal conformance --speed` on real engines: what is timed, how, and what is left after a stop."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import pytest
+from hal_conformance.report import Limits, SpeedReport, read
+from hal_conformance.speed import targets as targets_module
+from hal_conformance.speed.run import run_speed
+from hal_conformance.speed.targets import PROFILES, Target, operators, targets
+from hal_conformance.speed.timed import Timed
+from hal_conformance.speed.usage import Argument, Instance, usage
+from hal_conformance.speed.work import bytes_of, operations_of
+
+from hal import SequenceValue, Tensor, Value
+from hal.cli import main
+from hal.contract import contract
+from hal.plugins import Registry, load_plugins
+from hal.timing import ROUNDS
+
+BIG = 32 << 20
+
+
+@pytest.fixture(scope="module")
+def registry() -> Iterator[Registry]:
+    with load_plugins() as plugins:
+        yield plugins
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No rests, and ceilings of one small size."""
+    monkeypatch.setattr("hal.timing.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("hal_conformance.speed.timed._BLOCK", 0.0)
+    monkeypatch.setattr(targets_module, "_PRODUCTS", (64,))
+    monkeypatch.setattr(targets_module, "_COPIES", (1 << 16,))
+
+
+def f(*shape: int) -> Argument:
+    return Argument("float", shape)
+
+
+def test_every_operator_of_the_profiles_and_of_the_zoo_is_timed() -> None:
+    wanted = {op.key for name in PROFILES for op in contract().operators_of(name)}
+    assert {t.key for t in targets()} == operators() == wanted | set(usage().operators)
+    first = [t.key for t in targets()[: len(operators())]]
+    assert len(set(first)) == len(first), "each operator's first size comes before second ones"
+
+
+def test_every_size_is_a_valid_model_whose_outputs_are_as_declared(registry: Registry) -> None:
+    device = registry.find_device("torch:cpu")
+    with registry.host("torch") as host:
+        for target in (t for t in targets() if t.bytes < BIG):
+            model, inputs = target.made()
+            onnx.checker.check_model(onnx.load_from_string(model.data), full_check=True)
+            assert target.operations >= 0 and target.bytes >= 0
+            executable = host.compile(device, model)
+            got = executable.run(inputs)
+            executable.close()
+            declared = [a for a in target.instance.outputs if a]
+            assert [described(v) for v in got.values()] == declared, target.key
+
+
+def described(value: Value) -> Argument:
+    if isinstance(value, SequenceValue):
+        (one,) = {described(v) for v in value.items} or {f()}
+        shape = (len(value.items), *one.shape) if value.items else (0,)
+        return Argument(f"seq({one.type})", shape)
+    assert isinstance(value, Tensor)
+    return Argument(value.element_type.onnx_name, value.shape)
+
+
+@pytest.mark.parametrize(
+    ("operator", "inputs", "output", "attributes", "operations", "moved"),
+    [
+        ("Relu", [f(2, 3)], f(2, 3), {}, 6, 48),
+        ("MatMul", [f(4, 5), f(5, 6)], f(4, 6), {}, 240, 4 * (20 + 30 + 24)),
+        ("Gemm", [f(5, 4), f(5, 6)], f(4, 6), {"transA": 1}, 240, 4 * (20 + 30 + 24)),
+        ("Conv", [f(1, 4, 8, 8), f(6, 2, 3, 3)], f(1, 6, 6, 6), {"group": 2}, 7776, 2320),
+        ("ConvTranspose", [f(1, 2, 4, 4), f(2, 3, 2, 2)], f(1, 3, 8, 8), {}, 768, 992),
+        ("MaxPool", [f(1, 1, 4, 4)], f(1, 1, 2, 2), {"kernel_shape": [2, 2]}, 16, 80),
+        ("Attention", [f(1, 2, 8, 4)] * 3, f(1, 2, 8, 4), {}, 2048, 1024),
+        ("Gather", [f(1000, 8), Argument("int64", (2,))], f(2, 8), {}, 0, 64 + 16 + 64),
+        ("Shape", [f(1000, 1000)], Argument("int64", (2,)), {}, 0, 16),
+        ("ReduceSum", [f(10, 10)], f(10, 1), {}, 100, 440),
+        ("Softmax", [f(3, 4)], f(3, 4), {}, 60, 96),
+    ],
+)
+def test_operations_and_bytes(
+    operator: str,
+    inputs: list[Argument],
+    output: Argument,
+    attributes: dict[str, object],
+    operations: float,
+    moved: int,
+) -> None:
+    instance = Instance(1, 18, attributes, tuple(inputs), (output,))
+    assert operations_of(operator, instance) == operations
+    assert bytes_of(operator, instance) == moved
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_report_has_times_rates_ceilings_and_ratios(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "report.json"
+    arguments = ["-d", "ort:cpu", "-d", "torch:cpu", "-k", "node/test_relu", "--speed"]
+    assert main(["conformance", *arguments, "--json", str(file)]) == 0
+    ort, torch = (r.speed for r in read(file).reports)
+    for speed in (ort, torch):
+        assert isinstance(speed, SpeedReport) and speed.complete
+        assert {c.name for c in speed.ceilings} == {"matmul", "copy"}
+        assert [e.operator for e in speed.entries] == ["Relu", "Relu"]
+        for entry in speed.entries:
+            assert len(entry.blocks) >= ROUNDS and not entry.typical and not entry.reason
+            assert entry.spread and entry.spread >= 1 and entry.memory is not None
+            assert speed.share(entry)
+    assert ort and torch
+    assert (ort.reference, torch.reference) == ("", "ort:cpu")
+    assert all(torch.ratio(e) for e in torch.entries)
+    assert not any(ort.ratio(e) for e in ort.entries)
+    assert torch.entries[0].reference == ort.entries[0].blocks
+    said = capsys.readouterr().out
+    assert "ort:cpu: speed of 1 of 1 operators; ceilings: matmul" in said
+    assert "times ort:cpu" in said
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_an_engine_refuses_has_its_reason(registry: Registry) -> None:
+    device = registry.find_device("ort:cpu")
+    chosen = targets(["SwiGLU", "Relu"])
+    speed = run_speed(registry, [device], chosen, Limits(), {})["ort:cpu"]
+    reasons = {e.operator: e.reason for e in speed.entries}
+    assert speed.complete and reasons["Relu"] == ""
+    assert "IR version" in reasons["SwiGLU"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_emulated_device_is_compared_with_none(registry: Registry) -> None:
+    real = registry.find_device("ort:cpu")
+    emulated = dataclasses.replace(registry.find_device("torch:cpu"), emulated=True)
+    found = run_speed(
+        registry, [emulated, real], targets(["Relu"]), Limits(), {}, reference="ort:cpu"
+    )
+    speed = found["torch:cpu"]
+    assert speed.emulated and speed.timed and not speed.ceilings and not speed.reference
+    assert not any(e.reference for e in speed.entries)
+    assert found["ort:cpu"].ceilings
+
+
+@pytest.mark.usefixtures("quick")
+def test_spent_time_is_said(registry: Registry) -> None:
+    device = registry.find_device("ort:cpu")
+    speed = run_speed(registry, [device], targets(["Relu"]), Limits(), {}, budget=1e-9)["ort:cpu"]
+    assert speed.complete and not speed.timed
+    assert {e.reason for e in speed.entries} == {"the time for the device was spent"}
+    assert "--speed-budget" in speed.notes[0]
+
+
+@pytest.mark.usefixtures("quick")
+def test_control_c_keeps_what_has_blocks_enough(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hal_conformance.speed.run._TOGETHER", 1)
+    prepare = Timed.prepare
+    count = iter(range(100))
+
+    def stopped(self: Timed) -> None:
+        if next(count) == 3 + 2:  # after three ceilings and two of the targets
+            raise KeyboardInterrupt
+        prepare(self)
+
+    monkeypatch.setattr(Timed, "prepare", stopped)
+    done: list[object] = []
+    chosen = targets(["Relu", "Add"])
+    speed = run_speed(
+        registry, [registry.find_device("ort:cpu")], chosen, Limits(), {}, advance=done.append
+    )["ort:cpu"]
+    assert not speed.complete and speed.planned == 4
+    assert [e.operator for e in speed.timed] == ["Add", "Relu"]
+    assert done == chosen[:2]
+    assert len(speed.ceilings) == 2
+
+
+@pytest.mark.usefixtures("quick")
+def test_after_control_c_the_report_is_written_and_the_status_is_130(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stopped(self: Timed) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Timed, "block", stopped)
+    file = tmp_path / "report.json"
+    arguments = ["-d", "ort:cpu", "-k", "node/test_relu", "--speed", "--json", str(file)]
+    assert main(["conformance", *arguments]) == 130
+    (report,) = json.loads(file.read_text("utf-8"))["reports"]
+    assert report["complete"] and report["speed"]["planned"] == 2
+    assert report["speed"]["entries"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--speed-budget", "9"], "--speed-budget is for --speed"),
+        (["--speed-reference", "ort:cpu"], "--speed-reference is for --speed"),
+        (["--speed", "--show", "-k", "test_relu"], "leave out --speed"),
+        (["--speed", "-k", "test_ai_onnx_ml_label"], "exercise no operator that is timed"),
+        (["--speed", "--speed-reference", "ort:gpu", "-k", "test_relu"], "ort:gpu"),
+        (["--speed", "--suite", "torch"], "times ONNX's operators, and the suite torch has others"),
+    ],
+)
+def test_bad_arguments(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["conformance", "-d", "ort:cpu", *arguments]) != 0
+    assert said in capsys.readouterr().err
+
+
+def test_a_target_says_what_it_reads() -> None:
+    instance = Instance(1, 18, {}, (f(2, 3), None, Argument("int64", ())), (f(2, 3),))
+    assert Target("Relu", instance).shape == "float[2,3], int64[]"
