@@ -7,11 +7,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hal.arrays import check_feeds
 from hal.backend import Option
-from hal.errors import ExecutionError, HalError, UsageError
+from hal.errors import ExecutionError, HalError, UnsupportedError, UsageError
 from hal.graph import Signature, ValueInfo
 from hal.model import Model
 from hal.placement import Placement
@@ -21,6 +21,9 @@ from hal.routing._load import open_named, open_routed
 from hal.routing._resilient import Upkeep
 from hal.routing._route import request_of
 from hal.store import Store
+
+if TYPE_CHECKING:
+    from hal.split import Plan
 
 __all__ = ["Session", "load"]
 
@@ -35,6 +38,7 @@ def load(
     inputs: Mapping[str, Any] | None = None,
     budget: float = 20.0,
     allow_emulated: bool = False,
+    split: bool = False,
     isolate: bool = False,
     standby: bool = False,
     deadline: float = 60.0,
@@ -48,6 +52,10 @@ def load(
     `accuracy`, `inputs`, `budget` and `allow_emulated` mean), and keeps the decision: the next load
     takes it from the store.
 
+    A model that no ready device takes whole is refused, with what each lacks. With `split` (and
+    `device="auto"`) it is cut into the fewest parts, each for a device that takes it, and `explain`
+    says so; a model that a device takes whole is not cut.
+
     With `isolate` the engine runs in a process of its own: when it dies, or does not answer within
     `deadline` seconds, the next candidate answers the request, and the device is put aside for a
     while. `standby` keeps that candidate open, since opening may take an accelerator minutes.
@@ -58,6 +66,11 @@ def load(
     not exist, and the BackendError of a device that cannot be used or does not take the model.
     """
     upkeep = Upkeep(isolate, standby, deadline, verify_every)
+    if split and (upkeep.resilient or device != "auto"):
+        raise UsageError(
+            "split is for device='auto', without isolate, standby and verify_every",
+            next_step="hal.load(model, split=True)",
+        )
     with Store() as store:
         known = identify(model, store)
         route = None
@@ -75,7 +88,15 @@ def load(
                 budget=budget,
                 allow_emulated=allow_emulated,
             )
-            engine, route = open_routed(store, known, request, upkeep)
+            try:
+                engine, route = open_routed(store, known, request, upkeep)
+            except UnsupportedError as error:
+                if not split:
+                    raise
+                from hal.split import open_split
+
+                cut = open_split(known, error)
+                return Session(known.model, known.signature, cut, split=cut.plan)
         else:
             engine = open_named(store, known, device, options or {}, upkeep)
     return Session(known.model, known.signature, engine, route)
@@ -88,10 +109,17 @@ class Session:
     """
 
     def __init__(
-        self, model: Model, signature: Signature, engine: Engine, route: Route | None = None
+        self,
+        model: Model,
+        signature: Signature,
+        engine: Engine,
+        route: Route | None = None,
+        split: Plan | None = None,
     ) -> None:
         self.route = route
         """The decision that chose the device, None for one that was named."""
+        self.split = split
+        """The plan of a model that was cut into parts, None for one that runs whole."""
         self._model = model
         self._signature = signature
         self._engine = engine
@@ -112,7 +140,7 @@ class Session:
 
     @property
     def device(self) -> str:
-        """The id of the device that answers."""
+        """The id of the device that answers; of a split model, that with the most of the work."""
         return self._engine.candidate.device.id
 
     @property
@@ -126,11 +154,12 @@ class Session:
 
     def explain(self) -> str:
         """Why this device: the candidates and what was measured, as a table with a summary."""
-        if self.route is None:
-            said = f"{self._engine.candidate.label} was named by the caller"
-        else:
-            said = self.route.text()
-        return "\n".join([said, *getattr(self._engine, "events", ())])
+        events = getattr(self._engine, "events", ())
+        if self.route is not None:
+            return "\n".join([self.route.text(), *events])
+        if self.split is not None:
+            return "\n".join([self.split.line, *events])
+        return "\n".join([f"{self._engine.candidate.label} was named by the caller", *events])
 
     def get_inputs(self) -> list[ValueInfo]:
         """As `inputs`; onnxruntime's name for it."""

@@ -23,6 +23,7 @@ NOT_FOR_PLUGINS = (
     "hal.host",
     "hal.routing",
     "hal.session",
+    "hal.split",
     "hal.store",
     "hal.__main__",
 )

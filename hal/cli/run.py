@@ -38,6 +38,10 @@ def run_model(
     accuracy: Annotated[
         float | None, typer.Option(help="As for hal route, where HAL chooses the device.")
     ] = None,
+    split: Annotated[
+        bool,
+        typer.Option("--split", help="Cut a model that no device takes whole, and run its parts."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (hal.run/1).")] = False,
 ) -> None:
     """Run a model once and write its outputs, or show their types and shapes.
@@ -55,23 +59,30 @@ def run_model(
     own = feeds if inputs is not None and device == "auto" else None
     with (
         stderr_console().status("loading the model"),
-        load(model, device, accuracy=accuracy, inputs=own) as s,
+        load(model, device, accuracy=accuracy, inputs=own, split=split) as s,
     ):
         results = s.run(None, feeds)
         names = [info.name for info in s.outputs]
         placed = s.device
+        cut = s.explain() if s.split else ""
     if outputs is not None:
         write_npz(outputs, dict(zip(names, results, strict=True)))
     rows = [(name, *_form(value)) for name, value in zip(names, results, strict=True)]
     if as_json:
         listed = [{"name": n, "type": t, "shape": s} for n, t, s in rows]
         drawn = "synthetic" if inputs is None else "given"
-        write_json("hal.run/1", {"device": placed, "inputs": drawn, "outputs": listed})
+        found = {"device": placed, "inputs": drawn, "outputs": listed}
+        write_json("hal.run/1", {**found, "split": cut} if cut else found)
         return
     out = console()
     out.print(table(("output", "type", "shape"), [(n, t, str(s)) for n, t, s in rows]))
     drawn = " on synthetic inputs" if inputs is None else ""
-    out.print(f"ran on {placed}{drawn}" + (f"; wrote {outputs}" if outputs else ""))
+    if cut:
+        out.print(cut)
+    out.print(
+        f"ran on {'its parts' if cut else placed}{drawn}"
+        + (f"; wrote {outputs}" if outputs else "")
+    )
 
 
 def _drawn(model: Path, size: list[str]) -> dict[str, Any]:

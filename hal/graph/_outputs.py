@@ -21,40 +21,15 @@ def with_outputs(model: Model, names: Iterable[str]) -> Model:
     """
     view = memoryview(model.data)
     found: list[bytes | memoryview] = []
-    graph = b"".join(bytes(_field(_OUTPUT, _field(1, name.encode()))) for name in names)
+    graph = b"".join(bytes(wire.field(_OUTPUT, wire.field(1, name.encode()))) for name in names)
     seen = False
     for number, kind, value in wire.fields(view):
         if number != _GRAPH:
-            found += _copied(number, kind, value)
+            found += wire.copied(number, kind, value)
             continue
         seen = True
         body = wire.message(value)
-        found += [_head(_GRAPH, wire.LENGTH), _varint(len(body) + len(graph)), body, graph]
+        found += [wire.head(_GRAPH, wire.LENGTH), wire.varint(len(body) + len(graph)), body, graph]
     if not seen:
         raise ModelError("not an ONNX model: it has no graph")
     return Model(b"".join(found), model.folder)
-
-
-def _copied(number: int, kind: int, value: wire.Field) -> list[bytes | memoryview]:
-    if isinstance(value, int):
-        return [_head(number, kind), _varint(value)]
-    if kind == wire.LENGTH:
-        return [_head(number, kind), _varint(len(value)), value]
-    return [_head(number, kind), value]
-
-
-def _field(number: int, data: bytes) -> bytes:
-    return _head(number, wire.LENGTH) + _varint(len(data)) + data
-
-
-def _head(number: int, kind: int) -> bytes:
-    return _varint(number << 3 | kind)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

@@ -13,7 +13,19 @@ import numpy as np
 
 from hal.errors import ModelError
 
-__all__ = ["Field", "fields", "integer", "message", "signed", "text", "varints"]
+__all__ = [
+    "Field",
+    "copied",
+    "field",
+    "fields",
+    "head",
+    "integer",
+    "message",
+    "signed",
+    "text",
+    "varint",
+    "varints",
+]
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 
@@ -21,7 +33,7 @@ Field = Union[int, memoryview]
 _WORD = (1 << 64) - 1
 
 
-def _varint(view: memoryview, at: int) -> tuple[int, int]:
+def _read_varint(view: memoryview, at: int) -> tuple[int, int]:
     value = shift = 0
     try:
         while True:
@@ -42,16 +54,16 @@ def fields(view: memoryview) -> Iterator[tuple[int, int, Field]]:
     a view of the bytes otherwise. Raises ModelError where the bytes are no message."""
     at, end = 0, len(view)
     while at < end:
-        tag, at = _varint(view, at)
+        tag, at = _read_varint(view, at)
         number, kind = tag >> 3, tag & 7
         if not 0 < number < 1 << 29:
             raise ModelError(f"malformed model: field number {number}")
         if kind == VARINT:
-            value, at = _varint(view, at)
+            value, at = _read_varint(view, at)
             yield number, kind, value
             continue
         if kind == LENGTH:
-            size, at = _varint(view, at)
+            size, at = _read_varint(view, at)
         elif kind == FIXED64:
             size = 8
         elif kind == FIXED32:
@@ -112,3 +124,32 @@ def varints(view: memoryview) -> np.ndarray[Any, np.dtype[np.uint64]]:
         part = (octets[first[has] + position] & 0x7F).astype(np.uint64)
         values[has] |= part << np.uint64(7 * position)
     return values
+
+
+def field(number: int, data: bytes) -> bytes:
+    """A field that holds a message, string or packed numbers, written."""
+    return head(number, LENGTH) + varint(len(data)) + data
+
+
+def copied(number: int, kind: int, value: Field) -> list[bytes | memoryview]:
+    """A field that `fields` gave, written again, in pieces."""
+    if isinstance(value, int):
+        return [head(number, kind), varint(value)]
+    if kind == LENGTH:
+        return [head(number, kind), varint(len(value)), value]
+    return [head(number, kind), value]
+
+
+def head(number: int, kind: int) -> bytes:
+    """The tag of a field."""
+    return varint(number << 3 | kind)
+
+
+def varint(value: int) -> bytes:
+    """An unsigned number, written."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

@@ -20,7 +20,7 @@ from hal.model import Model
 from hal.routing._candidates import Entry
 from hal.store import Store
 
-__all__ = ["CostModel", "Work", "work_of"]
+__all__ = ["CostModel", "NodeCosts", "Work", "work_of"]
 
 _PEAKS: Mapping[DeviceKind, tuple[float, float]] = {"cpu": (1e11, 2e10)}
 """Operations and bytes a second: orders of magnitude, which measurements correct."""
@@ -176,20 +176,27 @@ class _Counter:
         for node in self._graph.nodes:
             kind, operations = self._operations(node)
             sums[kind] += operations
-            sums["bytes"] += 4.0 * sum(self._size(n) for n in (*node.inputs, *node.outputs) if n)
+            sums["bytes"] += 4.0 * sum(self.size(n) for n in (*node.inputs, *node.outputs) if n)
         return Work(**sums, transfer=self._transfer(self._graph), nodes=len(self._graph.nodes),
                     known=self._known)  # fmt: skip
 
+    def node(self, node: Node) -> Work:
+        sums = dict.fromkeys(("convolution", "grouped", "product", "other"), 0.0)
+        kind, operations = self._operations(node)
+        sums[kind] = operations
+        moved = 4.0 * sum(self.size(n) for n in (*node.inputs, *node.outputs) if n)
+        return Work(**sums, bytes=moved, transfer=0.0, nodes=1, known=self._known)
+
     def _transfer(self, graph: Graph) -> float:
         ends = (*graph.inputs, *graph.outputs)
-        return 4.0 * sum(self._size(i.name) for i in ends if i.name not in graph.initializers)
+        return 4.0 * sum(self.size(i.name) for i in ends if i.name not in graph.initializers)
 
-    def _size(self, name: str) -> float:
+    def size(self, name: str) -> float:
         shape = self._shapes.get(name)
         return 0.0 if shape is None else float(math.prod(shape))
 
     def _operations(self, node: Node) -> tuple[str, float]:
-        out = self._size(node.outputs[0]) if node.outputs else 0.0
+        out = self.size(node.outputs[0]) if node.outputs else 0.0
         shapes = [self._shapes.get(name) for name in node.inputs]
         if node.outputs and node.outputs[0] not in self._shapes:
             self._known = False
@@ -197,6 +204,33 @@ class _Counter:
             out = 1.0
         group = int(_integer(node, "group", 1))
         return product_operations(node.op_type, shapes, out, group=group) or ("other", out)
+
+
+class NodeCosts:
+    """What single nodes take, by the shapes that a model itself notes; `sizes` are those of open
+    dimensions."""
+
+    def __init__(self, model: ModelGraph, sizes: Mapping[str, int]) -> None:
+        shapes: dict[str, Sequence[int]] = {}
+        main = model.graph
+        for info in (*main.inputs, *main.outputs, *main.value_info.values()):
+            dims = [sizes.get(d, 1) if isinstance(d, str) else d or 1 for d in info.shape or ()]
+            if info.shape is not None:
+                shapes[info.name] = dims
+        self._counter = _Counter(model, shapes)
+
+    def work(self, node: Node) -> Work:
+        """What a run of a node takes."""
+        return self._counter.node(node)
+
+    def bytes(self, name: str) -> float:
+        """Bytes of a value, 0 where its shape is not known."""
+        return 4.0 * self._counter.size(name)
+
+    @staticmethod
+    def moved(size: float, kind: DeviceKind) -> float:
+        """Seconds that bytes take to or from a device."""
+        return 0.0 if kind == "cpu" else size / _LINK
 
 
 def _integer(node: Node, name: str, default: int) -> int:

@@ -7,9 +7,10 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from hal.errors import HalError, UnsupportedError
+from hal.device import Device
+from hal.errors import FallbackError, HalError, SkewError, UnfedError, UnsupportedError
 from hal.graph import ModelGraph, read_model
 from hal.inputs import draw_inputs, input_sizes
 from hal.plugins import Registry
@@ -30,7 +31,10 @@ from hal.routing._variants import derive
 from hal.store import Store
 from hal.tensor import Tensor, Value
 
-__all__ = ["SHARE", "Request", "decide"]
+__all__ = ["REFUSALS", "SHARE", "Request", "decide"]
+
+REFUSALS = (UnsupportedError, FallbackError, SkewError, UnfedError)
+"""What a compiler says of a model that is not for its device."""
 
 SHARE = 0.4
 """The share of the candidates that are measured at most, two at least."""
@@ -109,8 +113,9 @@ def decide(
     queue = sorted(
         (e for e in entries if not e.struck), key=lambda e: rows[e.candidate.label].predicted
     )
+    asked = [d for d in devices if d.id not in struck]
     if not queue:
-        raise _nothing_works(rows)
+        raise _in_parts(registry, known, asked, {}) or _nothing_works(rows)
     if answers is None:
         say("computing the reference")
         with Reference(registry, known.model) as reference:
@@ -119,7 +124,11 @@ def decide(
     clear = trials.run(queue)
     found = _ranked(rows, request.policy)
     if found[0].state != "won":
-        raise _nothing_works({r.candidate.label: r for r in found})
+        refused = trials.refused
+        failed = {r.candidate.device.id for r in found if r.state in ("wrong", "failed")}
+        left = [d for d in asked if d.id in refused or d.id not in failed]
+        parts = _in_parts(registry, known, left, refused) if refused else None
+        raise parts or _nothing_works({r.candidate.label: r for r in found})
     if request.policy.goal != "latency":  # the race was about latency
         scores = sorted(request.policy.score(r) for r in found if r.state == "lost" and r.blocks)
         clear = not scores or scores[0] > NOISE * request.policy.score(found[0])
@@ -166,6 +175,8 @@ class _Trials:
         self._sizes = sizes
         self._allowed = tolerances(answers, request.accuracy)
         self._open: dict[str, Trial] = {}
+        self.refused: dict[str, HalError] = {}
+        """What compilers said of the model, by device, after their backends had taken it."""
 
     def run(self, queue: list[Entry]) -> bool:
         """Try the most promising of the queue until enough gave right answers, and race those;
@@ -212,6 +223,8 @@ class _Trials:
         except HalError as error:
             if trial is not None:
                 trial.close()
+            elif isinstance(error, REFUSALS) and not entry.candidate.variant:
+                self.refused[entry.candidate.device.id] = error
             self._fail(label, error)
             return
         stack.callback(trial.close)
@@ -308,6 +321,18 @@ def _nothing_works(rows: Mapping[str, Row]) -> UnsupportedError:
         f"no candidate runs this model and gives right answers: {reasons}",
         next_step="hal devices, or allow an error with --accuracy",
     )
+
+
+def _in_parts(
+    registry: Registry,
+    known: Known,
+    devices: Sequence[Device],
+    refused: Mapping[str, HalError],
+) -> UnsupportedError | None:
+    """What each device lacks, and where that would run; None where they do not tell."""
+    from hal.split import refusal
+
+    return refusal(registry, known.model, devices, refused)
 
 
 def _keep(

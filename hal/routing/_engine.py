@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from hal.model import Model
 from hal.placement import Placement
 from hal.plugins import Registry
 from hal.routing._candidate import Candidate
+from hal.tensor import Value
 
 __all__ = ["Bound", "Engine", "HostedEngine", "LocalEngine", "Run", "open_engine"]
 
@@ -92,6 +94,12 @@ class LocalEngine:
         with self._lock:
             return self._unlocked(names, feeds)
 
+    def values(self, inputs: Mapping[str, Value]) -> Mapping[str, Value]:
+        """Run once on values: the executable's own `run`."""
+        with contextlib.nullcontext() if self.run is self._unlocked else self._lock:
+            found: Mapping[str, Value] = self._executable.run(inputs)
+        return found
+
     def placement(self) -> Placement:
         if Ability.PLACEMENT not in self._abilities:
             raise UnsupportedError(f"{self.candidate.device.backend} does not report placement")
@@ -122,6 +130,12 @@ class HostedEngine:
     def run(self, names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
         with self._lock:
             return run_by_values(self._executable.run, self._signature, names, feeds, shared=False)
+
+    def values(self, inputs: Mapping[str, Value]) -> Mapping[str, Value]:
+        """Run once on values."""
+        with self._lock:
+            found: Mapping[str, Value] = self._executable.run(inputs)
+        return found
 
     def placement(self) -> Placement:
         with self._lock:
@@ -158,7 +172,7 @@ def open_engine(
     hosted: bool = False,
     timeout: float = 600.0,
     deadline: float = 60.0,
-) -> Engine:
+) -> LocalEngine | HostedEngine:
     """Compile a model for a candidate: in this process, or in a process of its own that has
     `timeout` seconds for it and `deadline` seconds for each run, when `hosted` asks for one or the
     backend lives elsewhere. Raises a
