@@ -49,7 +49,10 @@ def ops(
     profiles: Annotated[bool, typer.Option("--profiles", help="List the profiles.")] = False,
     coverage: Annotated[
         bool,
-        typer.Option("--coverage", help="How many cells HAL's own cases exercise, and which not."),
+        typer.Option(
+            "--coverage",
+            help="How many cells HAL's own cases exercise, and which not (hal.coverage/1).",
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help=f"Print JSON ({_SCHEMA}).")] = False,
 ) -> None:
@@ -59,6 +62,7 @@ def ops(
     With --device the backend is asked, by one small model a cell, what it takes; nothing runs.
 
     Examples: hal ops 'Reduce*'   hal ops Softmax   hal ops --profile vision --device ort:cpu
+    hal ops --coverage   hal ops --profile microsoft --coverage --json
     """
     table_of = contract()
     if profiles:
@@ -67,7 +71,8 @@ def ops(
     chosen = table_of.profile(profile) if profile else None
     found = _select(table_of, patterns or [], chosen, domain, versions=versions)
     if coverage:
-        _show_coverage(table_of, found, chosen, as_json=as_json)
+        whole = not (patterns or profile or domain)
+        _show_coverage(table_of, found, chosen, whole=whole, as_json=as_json)
     elif device:
         _show_declared(table_of, found, chosen, device, as_json=as_json)
     elif len(found) == 1 and _names_one(patterns or []) and not (versions or profile):
@@ -77,7 +82,12 @@ def ops(
 
 
 def _show_coverage(
-    table_of: Contract, found: Sequence[Operator], profile: Profile | None, *, as_json: bool
+    table_of: Contract,
+    found: Sequence[Operator],
+    profile: Profile | None,
+    *,
+    whole: bool,
+    as_json: bool,
 ) -> None:
     try:  # by name, because the core does not depend on the suites
         module = importlib.import_module("hal_conformance.contract.coverage")
@@ -86,9 +96,14 @@ def _show_coverage(
             f"hal ops --coverage needs the Python module {error.name!r}, which is not installed",
             next_step="pip install hal-conformance",
         ) from error
-    counted = [op for op in found if op.latest and (profile or op.domain in STABLE_DOMAINS)]
+    latest = [op for op in found if op.latest]
+    stable = [op for op in latest if op.domain in STABLE_DOMAINS]
+    counted = (
+        latest if profile else stable or latest
+    )  # the previews alone, where they are asked for
     cells = [c for op in counted for c in op.cells if profile is None or profile.admits(c)]
-    module.show_coverage(table_of, cells, [op.key for op in counted], as_json=as_json)
+    keys = [op.key for op in counted]
+    module.show_coverage(table_of, cells, keys, whole=whole, as_json=as_json)
 
 
 def _select(

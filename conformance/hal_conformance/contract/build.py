@@ -33,14 +33,14 @@ def contract_cases() -> Iterator[Case]:
 
 
 def drafts(*keys: str) -> Iterator[tuple[Ask, Draft]]:
-    """What the generators yield for these operators; for all of them, those of com.microsoft
-    last, if none is named.
+    """What the generators yield for these operators; for all of them, those of the preview domains
+    and of com.microsoft last, if none is named.
 
     Raises ValueError where a generator yields one id twice.
     """
     load_families()
     wanted = [contract().latest(key) for key in keys] or [
-        *(op for op in contract().operators if op.domain in STABLE_DOMAINS),
+        *sorted(contract().operators, key=lambda op: op.domain not in STABLE_DOMAINS),
         *contract().contributed.operators,
     ]
     for operator in wanted:
