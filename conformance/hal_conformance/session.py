@@ -13,9 +13,17 @@ from hal.backend import BackendSpec, Option
 from hal.contract import CONTRIBUTED_DOMAIN, contract, profile_for_kind
 from hal.contract.profiles import load_profile
 from hal.device import backend_of
-from hal.errors import CrashError, UsageError
+from hal.errors import CrashError, HalError, UsageError
 from hal.plugins import BackendStatus, Registry, State
-from hal_conformance.case import CaseFacts, HasId, Suite, is_contributed, load_suite, select
+from hal_conformance.case import (
+    CaseFacts,
+    HasId,
+    HostedCase,
+    Suite,
+    is_contributed,
+    load_suite,
+    select,
+)
 from hal_conformance.deep.choices import is_deep
 from hal_conformance.expectations import Expectations
 from hal_conformance.expectations_judge import judge
@@ -131,6 +139,7 @@ def measure(
 ) -> Iterator[DeviceReport]:
     """Run the plan on one device after the other. A device that Ctrl-C interrupts gives an
     incomplete report and is the last. `on_journal` is called with the journal of each. Raises
+    UsageError, before anything runs, for options of the plan that a backend does not have;
     DataError, before anything runs, for an expectations file that cannot be read; CrashError, after
     the last report, if devices could not be reached any more: their reports are incomplete too."""
     # A plugin's expectations lie beside it: those of another machine are not at hand.
@@ -138,7 +147,25 @@ def measure(
     known = {
         name: None if b.remote else Expectations.of_plugin(b.module) for name, b in asked.items()
     }
+    if plan.options:
+        for device in devices:
+            _try_options(registry, device, plan)
     return _measure(registry, devices, plan, progress, on_journal, known)
+
+
+def _try_options(registry: Registry, device: Device, plan: Plan) -> None:
+    """Compile one case, so that a wrong option is no failure of every case."""
+    options = options_of(registry.backends[device.backend].spec, plan)
+    case = plan.suite.load(plan.cases[0].id)
+    if isinstance(case, HostedCase):
+        return
+    with registry.host(device.backend, timeout=plan.limits.timeout) as host:
+        try:
+            host.compile(device, case.model, options)
+        except UsageError:
+            raise
+        except HalError:
+            return  # what comes of a case is told by its run
 
 
 def _measure(

@@ -82,7 +82,8 @@ def _folder(submission: Submission) -> Check:
         problems.append("the report holds no device: a run with no result is no score")
     if len(ids) != len(set(ids)):
         problems.append("the report holds a device twice")
-    return Check("folder", f"{len(ids)} devices, and a digest of each file", tuple(problems))
+    devices = f"{len(ids)} device" + ("s" if len(ids) != 1 else "")
+    return Check("folder", f"{devices}, and a digest of each file", tuple(problems))
 
 
 def _checks(

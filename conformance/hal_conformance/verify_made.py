@@ -15,7 +15,7 @@ from hal_conformance.digests import PARTS, case_digest
 from hal_conformance.expectations import parse_expectations
 from hal_conformance.expectations_judge import judge
 from hal_conformance.journal import Memory
-from hal_conformance.report import CaseResult, DeviceReport, Limits
+from hal_conformance.report import CaseResult, DeviceReport, Limits, Scores
 from hal_conformance.runner import run_cases
 from hal_conformance.scoring import build_report
 from hal_conformance.session import all_ids, contract_of, headline_of, host_environment
@@ -100,11 +100,15 @@ def check_scores(report: DeviceReport, suite: Suite, cases: Sequence[CaseFacts])
         profile=headline_of(report.device, suite, report.selection.profile),
         groups=getattr(suite, "groups", None),
     )
+    told, made = _said(report.scores), _said(again.scores)
     problems = [
-        f"{name} is {getattr(report.scores, name)} in the report, and the cases give {value}"
-        for name, value in (vars(again.scores) if again.scores else {}).items()
-        if value != getattr(report.scores, name)
+        f"{name}: {told.get(name, 'nothing')} in the report, and the cases give "
+        f"{made.get(name, 'nothing')}"
+        for name in dict.fromkeys((*made, *told))
+        if told.get(name) != made.get(name)
     ]
+    if again.scores != report.scores and not problems:
+        problems.append("scores of the report do not follow from its cases")
     problems += [
         f"{name} of the report do not follow from its cases"
         for name in ("outcomes", "classes", "operators", "suites")
@@ -203,3 +207,27 @@ def _parts_that_differ(here: str, there: str) -> list[str]:
         return ["the log has no digest"]
     pairs = zip(PARTS, here.split(":"), there.split(":"), strict=False)
     return [name for name, a, b in pairs if a != b]
+
+
+def _said(scores: Scores | None) -> dict[str, str]:
+    """Every figure of the scores, as a person reads it."""
+    if scores is None:
+        return {}
+    said = {
+        "cases": str(scores.cases),
+        "cells": f"{scores.cells} of {scores.cells.of_contract}",
+        "operators, any case": str(scores.operators_any),
+        "operators, all cases": str(scores.operators_all),
+        "disputed": ", ".join(scores.disputed) or "none",
+    }
+    said |= {f"passes {grade}": str(count) for grade, count in scores.grades.items()}
+    if scores.usage:
+        said["nodes of real models"] = str(scores.usage)
+    if scores.headline:
+        said["headline"] = f"{scores.headline.score} of profile {scores.headline.profile}"
+    for profile in scores.profiles:
+        said[f"cells, {profile.profile}"] = f"{profile.cells} of {profile.cells.of_contract}"
+    for group in scores.groups:
+        each = (group.cases, group.operators_any, group.operators_all)
+        said[group.name] = ", ".join(map(str, each))
+    return said

@@ -119,6 +119,7 @@ WRONG_INPUT = {
     "pattern": (("-k", "sotfmax"), 2, "no case matches 'sotfmax'"),
     "gate": (("--fail-under", "sells=90"), 2, "Did you mean 'cells'?"),
     "option": (("--option", "precision"), 2, "expected KEY=VALUE"),
+    "no such option": (("--option", "nonsense=1", "-k", "test_abs"), 2, "no option 'nonsense'"),
     "json": (("--json", "/nowhere/report.json"), 4, "/nowhere"),
     "junit": (("--junit", "/nowhere/report.xml"), 4, "/nowhere"),
     "jobs": (("--jobs", "0"), 2, "jobs"),

@@ -155,7 +155,8 @@ def test_an_outcome_edited(problems: Callable[..., dict[str, list[str]]], folder
     edit_report(folder, better)
     found = problems()
     assert "pass in the report" in found["log"][0] and "in the log" in found["log"][0]
-    assert any(problem.startswith("cases is ") for problem in found["scores"])
+    assert any(problem.startswith("cases: ") for problem in found["scores"])
+    assert not any("Score(" in problem for problem in found["scores"])
 
 
 def test_an_outcome_edited_in_the_log_too(
@@ -220,7 +221,7 @@ def test_a_score_edited(problems: Callable[..., dict[str, list[str]]], folder: P
 
     edit_report(folder, better)
     ((name, (said,)),) = problems().items()
-    assert name == "scores" and said.startswith("cells is ")
+    assert name == "scores" and said.startswith("cells: ")
 
 
 def test_a_cell_edited(problems: Callable[..., dict[str, list[str]]], folder: Path) -> None:
