@@ -90,11 +90,11 @@ def hal_backends() -> list[BackendSpec]:
     ]
 
 
-def _start(row: Row) -> float:
+def _first_answer(row: Row) -> float:
     return row.compiled + row.median
 
 
 @hookimpl
 def hal_policies() -> tuple[PolicySpec, ...]:
     """`start`, for processes that live for a few runs: there the time to compile decides."""
-    return (PolicySpec("start", _start, "seconds from the load to the first answer"),)
+    return (PolicySpec("start", _first_answer, "seconds from the load to the first answer"),)
