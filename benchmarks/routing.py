@@ -2,7 +2,8 @@
 
     python benchmarks/routing.py [--models NAME ...] [--minutes M] [--only PART] [--state FILE]
 
-For each of the 22 models of hal_conformance.models (seeded weights, drawn inputs), and for float32
+For each of the 22 models of hal_conformance.models (seeded weights; drawn inputs of one image, 128
+tokens or a second of sound), and for float32
 and a budget of error of 0.02: what `hal route` decides among ort:cpu, openvino:cpu and torch:cpu,
 from a store that knows only the models decided before; then every candidate, measured exhaustively,
 side by side in blocks, in a store of its own (but for those that take over six times the best's in
@@ -55,6 +56,8 @@ DEVICES = ("ort:cpu", "openvino:cpu", "torch:cpu")
 BUDGETS: dict[str, float | None] = {"float32": None, "0.02": 0.02}
 DEFAULT = "ort:cpu"
 PARTS = ("decisions", "times")
+SIZES = {"batch": 1, "sequence": 128, "past": 128, "total": 256, "samples": 16000}
+"""Of open dimensions: a paragraph, or a second of sound. Quick tests draw smaller ones."""
 SEED = 11
 
 
@@ -112,9 +115,11 @@ def figures(registry: Registry, name: str, state: Path, parts: list[str]) -> dic
     with Store(state.with_name(f"{state.stem}-exhaustive.sqlite")) as store:
         known = identify(path(name), store)
     graph = read_model(known.model)
+    dims = {dim for info in graph.graph.inputs for dim in info.shape or ()}
+    sizes = {name: size for name, size in SIZES.items() if name in dims}
     with Reference(registry, known.model) as reference:
-        answers = reference.run(draw_inputs(graph))
-        others = draw_inputs(graph, seed=1)
+        answers = reference.run(draw_inputs(graph, sizes=sizes))
+        others = draw_inputs(graph, seed=1, sizes=sizes)
         other = reference.run(others)
     made: dict[str, Any] = {}
     if "decisions" in parts:
@@ -125,7 +130,7 @@ def figures(registry: Registry, name: str, state: Path, parts: list[str]) -> dic
                 tempfile.TemporaryDirectory() as inductor,
             ):
                 os.environ["TORCHINDUCTOR_CACHE_DIR"] = inductor
-                request = Request(accuracy=accuracy, devices=DEVICES)
+                request = Request(accuracy=accuracy, devices=DEVICES, sizes=sizes)
                 route = decide(registry, known, store, environment, request, answers=answers)
                 made["decisions"][label] = {
                     "choice": route.winner.candidate.label,
@@ -143,7 +148,9 @@ def figures(registry: Registry, name: str, state: Path, parts: list[str]) -> dic
     if "times" in parts:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(state.parent / "inductor")
         with Store(state.with_name(f"{state.stem}-exhaustive.sqlite")) as store:
-            request = Request(accuracy=0.02, devices=DEVICES, budget=150.0, exhaustive=True)
+            request = Request(
+                accuracy=0.02, devices=DEVICES, sizes=sizes, budget=150.0, exhaustive=True
+            )
             route = decide(registry, known, store, environment, request, answers=answers)
         made["times"] = {
             row.candidate.label: {

@@ -103,6 +103,15 @@ def test_a_variant_is_close_and_made_once(
     assert not list(store.folder.iterdir()) and not store.rows("variants")
 
 
+def test_an_old_opset_is_raised_for_a_scale_for_each_channel(store: Store) -> None:
+    old = mlp()
+    old.opset_import[0].version = 11
+    known = identify(old, store)
+    made = derive(known, "int8-static", store, {"x": hal.Tensor.from_numpy(X)})
+    for device in ("ort:cpu", "openvino:cpu"):
+        assert 1e-3 < error_of(known.model, made, device) < 0.05
+
+
 def test_what_cannot_be_made_says_why(
     known: Known, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,24 @@ def test_outputs_are_onnxruntimes(
     for a, b in zip(expected, got, strict=True):
         assert a.dtype == b.dtype and a.flags.writeable == b.flags.writeable
         np.testing.assert_allclose(b, a, rtol=1e-6)
+
+
+@pytest.mark.parametrize("order", ["read-only", "not contiguous"])
+def test_feeds_of_any_memory_from_several_threads(session: Session, order: str) -> None:
+    """An engine that takes only some memory over must keep its copy for as long as it runs."""
+    x = np.arange(30_000, dtype=np.float32).reshape(3, 10_000).T
+    y = np.ones(3, np.float32)
+    if order == "read-only":
+        x = np.ascontiguousarray(x)
+        x.flags.writeable = y.flags.writeable = False
+
+    def wrong() -> int:
+        return sum(
+            not np.array_equal(session.run(["p"], {"x": x, "y": y})[0], x + y) for _ in "12345678"
+        )
+
+    with ThreadPoolExecutor(3) as pool:
+        assert [job.result() for job in [pool.submit(wrong) for _ in range(3)]] == [0, 0, 0]
 
 
 def test_what_it_says_of_itself(session: Session, two: Any) -> None:

@@ -15,6 +15,8 @@ import numpy as np
 _NARROWED = {"MatMul": 13, "Gemm": 13, "Conv": 1}
 """Operators that are computed in the narrow type, and the opset at which they take it."""
 _CONV_BFLOAT16 = 22
+_AXES = 13
+"""The opset at which QuantizeLinear takes a scale for each channel."""
 
 
 def main(arguments: list[str]) -> int:
@@ -46,6 +48,10 @@ def _quantized(model: Any, folder: Path, *, static: bool) -> bytes | None:
     kinds = ["MatMul", "Gemm", "Conv"] if static else ["MatMul", "Gemm"]
     if not any(node.op_type in kinds for node in model.graph.node):
         return None
+    if static and _opset(model) < _AXES:
+        from onnx import version_converter
+
+        model = version_converter.convert_version(model, _AXES)
     source.write_bytes(model.SerializeToString())
     common = {"per_channel": True, "weight_type": quantization.QuantType.QInt8}
     if static:
@@ -94,7 +100,7 @@ def _narrowed(model: Any, name: str) -> bytes | None:
     from onnx import TensorProto, helper
 
     narrow = TensorProto.FLOAT16 if name == "float16" else TensorProto.BFLOAT16
-    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    opset = _opset(model)
     graph = model.graph
     weights = {t.name: t for t in graph.initializer if t.data_type == TensorProto.FLOAT}
     types = _types(onnx.shape_inference.infer_shapes(model).graph)
@@ -137,6 +143,10 @@ def _narrowed(model: Any, name: str) -> bytes | None:
     graph.initializer.extend(kept)
     data: bytes = model.SerializeToString()
     return data
+
+
+def _opset(model: Any) -> int:
+    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
 
 
 def _types(graph: Any) -> dict[str, int]:

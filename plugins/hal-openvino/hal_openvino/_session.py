@@ -81,12 +81,15 @@ class OpenVinoExecutable:
         except IndexError:
             request = self._compiled.create_infer_request()
         try:
+            held = []  # the request keeps no hold of an array's memory
             for name, port, dtype in self._feeds:
                 array = feeds[name]
                 if array.dtype != dtype:
                     raise UsageError(f"input {name!r}: expected {dtype}, got {array.dtype}")
                 if port is not None:
-                    request.set_tensor(port, over(array, port))
+                    tensor = over(array, port)
+                    held.append(tensor)
+                    request.set_tensor(port, tensor)
             if len(feeds) != len(self._feeds):
                 check_feeds(self._signature, names, feeds)
             request.infer(share_outputs=True)

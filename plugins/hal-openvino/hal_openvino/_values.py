@@ -87,9 +87,10 @@ def plain_dtype(type_: str) -> np.dtype[Any] | None:
 
 
 def over(array: Any, port: Any) -> Any:
-    """An OpenVINO tensor over an array of a dtype that it has; a copy unless it is in C order."""
-    if not array.flags.c_contiguous:
-        array = np.ascontiguousarray(array)
+    """An OpenVINO tensor over an array of a dtype that it has; a copy unless it is in C order and
+    may be written, since OpenVINO takes no other memory."""
+    if not (array.flags.c_contiguous and array.flags.writeable):
+        array = np.array(array, order="C")
     if not array.size:
         return openvino.Tensor(port.element_type, list(array.shape))
     return openvino.Tensor(array, shared_memory=True)
