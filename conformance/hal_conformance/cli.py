@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hal.backend import Option
 from hal.cli._output import console, stderr_console
-from hal.cli.completion import complete_device, complete_profile
-from hal.errors import HostError, OutputError, UsageError
+from hal.cli.completion import complete_device
+from hal.errors import HostError, OutputError
 from hal.plugins import load_plugins
 from hal_conformance.case import SUITES
 from hal_conformance.cli_deep import check_depth, deep_targets, deepen, show_deep
+from hal_conformance.cli_options import (
+    CompilerOption,
+    PatternOption,
+    ProfileOption,
+    parse_options,
+)
 from hal_conformance.cli_show import inspect, refuse_report_options
 from hal_conformance.cli_speed import (
     add_speed,
@@ -32,7 +36,7 @@ from hal_conformance.session import Plan, choose_devices, measure
 from hal_conformance.submission import check_submission, write_submission
 from hal_conformance.terminal import Terminal
 
-__all__ = ["conformance", "parse_options"]
+__all__ = ["conformance"]
 
 _INTERRUPTED = 130
 
@@ -57,19 +61,8 @@ def conformance(
     suite: Annotated[
         str, typer.Option(help="The source of cases.", autocompletion=_complete_suite)
     ] = "onnx",
-    profile: Annotated[
-        str,
-        typer.Option(
-            help="Only cases whose operators are all in this profile.",
-            autocompletion=complete_profile,
-        ),
-    ] = "",
-    pattern: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-k", metavar="PATTERN", help="Only cases whose id contains this, or fits this glob."
-        ),
-    ] = None,
+    profile: ProfileOption = "",
+    pattern: PatternOption = None,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Host processes at once. Default: the cores.")
     ] = max(1, os.cpu_count() or 1),
@@ -79,10 +72,7 @@ def conformance(
     memory: Annotated[
         float, typer.Option(min=0.01, help="GiB that a host may grow over its idle size.")
     ] = 4.0,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--option", metavar="KEY=VALUE", help="An option of the backend's compiler."),
-    ] = None,
+    option: CompilerOption = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")
     ] = None,
@@ -273,25 +263,3 @@ def conformance(
         terminal.note(problem)
     if problems:
         raise typer.Exit(1)
-
-
-def parse_options(texts: Sequence[str]) -> dict[str, Option]:
-    """Options of the form KEY=VALUE. Raises UsageError for another form."""
-    options: dict[str, Option] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise UsageError(f"{text!r} is no option: expected KEY=VALUE, e.g. precision=float32")
-        options[key] = _option(value)
-    return options
-
-
-def _option(value: str) -> Option:
-    if value in ("true", "false"):
-        return value == "true"
-    for convert in (int, float):
-        try:
-            return convert(value)
-        except ValueError:
-            continue
-    return value

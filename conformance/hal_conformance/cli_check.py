@@ -19,7 +19,7 @@ from hal.graph import ModelGraph, Signature, read_model
 from hal.inputs import draw_inputs
 from hal.plugins import load_plugins
 from hal_conformance._files import make_folder
-from hal_conformance.cli import parse_options
+from hal_conformance.cli_options import CompilerOption, parse_options
 from hal_conformance.report import Limits
 
 __all__ = ["check"]
@@ -66,10 +66,7 @@ def check(
             help="Save the nodes at fault as a reproduction that needs no HAL.",
         ),
     ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--option", metavar="KEY=VALUE", help="An option of the backend's compiler."),
-    ] = None,
+    option: CompilerOption = None,
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds that a call of an engine may take.")
     ] = 120.0,

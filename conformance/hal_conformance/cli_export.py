@@ -10,10 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from hal.cli._output import console, stderr_console, write_json
-from hal.cli.completion import complete_profile
 from hal.plugins import load_plugins
 from hal_conformance._files import make_folder
 from hal_conformance.case import SUITES
+from hal_conformance.cli_options import PatternOption, ProfileOption
 from hal_conformance.manifest import MANIFEST, Selected, check_exportable, export_cases
 from hal_conformance.session import choose_cases
 
@@ -25,19 +25,8 @@ def export(
     suite: Annotated[
         str, typer.Option(help="The source of cases.", autocompletion=lambda: list(SUITES))
     ] = "contract",
-    profile: Annotated[
-        str,
-        typer.Option(
-            help="Only cases whose operators are all in this profile.",
-            autocompletion=complete_profile,
-        ),
-    ] = "",
-    pattern: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-k", metavar="PATTERN", help="Only cases whose id contains this, or fits this glob."
-        ),
-    ] = None,
+    profile: ProfileOption = "",
+    pattern: PatternOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (hal.export/1).")] = False,
 ) -> None:
     """Write cases in ONNX's test-data layout, with a manifest, for a runner in any language.
