@@ -188,7 +188,8 @@ class Choice:
     choice is for, none meaning all. `variant` names a model derived of the user's (docs/routing.md)
     that is compiled in its place. `speed` is a guess for models like which nothing has been
     measured yet: how fast it is, beside the fastest engine on such a device (1.0). `seconds` is
-    what compiling takes beyond a moment.
+    what compiling takes beyond a moment. `goal` is the policy that the choice is for, such as
+    "throughput"; "" means any.
     """
 
     options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
@@ -197,6 +198,7 @@ class Choice:
     variant: str = ""
     speed: float = 0.3
     seconds: float = 0.0
+    goal: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -288,6 +288,15 @@ def test_throughput_tells_its_streams(site: Any) -> None:
     assert "in batches of 16" in found.text()
 
 
+def test_a_choice_for_one_goal_takes_part_there(site: Any) -> None:
+    fake(site, 'Choice({"delay": 4})', 'Choice({"delay": 1}, goal="throughput")')
+    found = route(relu([4]), devices=FAKES)
+    assert found.winner.candidate.options == {"delay": 4}
+    assert "takes part with --policy throughput" in row_of(found, "fake:cpu delay=1").reason
+    found = route(relu([4]), devices=FAKES, policy="throughput")
+    assert found.winner.candidate.options == {"delay": 1}
+
+
 def test_policies_score_rows() -> None:
     candidate = hal.routing.Candidate(hal.Device("fake:cpu", "cpu"))
     row = Row(candidate, blocks=(1.0, 3.0, 2.0), p99=5.0, memory=100, throughput=4.0)

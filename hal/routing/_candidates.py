@@ -28,6 +28,7 @@ class Entry:
     speed: float
     seconds: float
     struck: str = ""
+    goal: str = ""
 
 
 def devices_of(
@@ -70,9 +71,10 @@ def entries_of(
     *,
     inexact: bool,
     calibrated: bool,
+    goal: str,
 ) -> list[Entry]:
     """Every candidate on these devices. `inexact` admits those that compute in another type,
-    `calibrated` those that need inputs of the user's own."""
+    `calibrated` those that need inputs of the user's own, `goal` is that of the policy."""
     found: list[Entry] = []
     for device in devices:
         spec = registry.backends[device.backend].spec
@@ -83,10 +85,14 @@ def entries_of(
             if not why and choice.precision != "float32" and not inexact:
                 what = choice.variant or f"computes in {choice.precision}"
                 why = f"{what}: takes part with a budget of error (--accuracy)"
+            if not why and choice.goal not in ("", goal):
+                why = f"for {choice.goal}: takes part with --policy {choice.goal}"
             if not why and choice.variant:
                 why = impossible(choice.variant, calibrated=calibrated)
             candidate = Candidate(device, dict(choice.options), choice.variant)
-            found.append(Entry(candidate, choice.precision, choice.speed, choice.seconds, why))
+            found.append(
+                Entry(candidate, choice.precision, choice.speed, choice.seconds, why, choice.goal)
+            )
     return found
 
 

@@ -97,6 +97,7 @@ def decide(
         store,
         inexact=inexact,
         calibrated=request.inputs is not None,
+        goal=request.policy.goal,
     )
     shapes = {n: v.shape for n, v in inputs.items() if isinstance(v, Tensor)}
     work = work_of(known.model, shapes)

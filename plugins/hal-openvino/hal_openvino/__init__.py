@@ -68,6 +68,7 @@ def hal_backends() -> list[BackendSpec]:
             choices=(
                 Choice(speed=1.0),
                 Choice({"threads": 1}, kinds=("cpu",), speed=0.6),
+                Choice({"ov.PERFORMANCE_HINT": "THROUGHPUT"}, speed=1.2, goal="throughput"),
                 Choice({"precision": "bfloat16"}, "bfloat16", kinds=("cpu",), speed=1.7),
                 Choice({"precision": "float16"}, "float16", kinds=("gpu", "npu"), speed=1.7),
                 Choice(precision="int8", variant="int8-static", speed=2.2),
