@@ -9,6 +9,8 @@ import typer
 
 from hal.cli._output import console, stderr_console
 from hal.errors import DataError
+from hal_conformance.cli_deep import show_deep
+from hal_conformance.cli_speed import show_speed
 from hal_conformance.report import read
 from hal_conformance.report_files import ReportFiles
 from hal_conformance.terminal import Terminal
@@ -60,4 +62,7 @@ def report(
     wanted.write(reports)
     if wanted == ReportFiles():
         terminal = Terminal(console(), stderr_console())
-        terminal.show([one for _, several in reports for one in several.reports])
+        every = [one for _, several in reports for one in several.reports]
+        terminal.show(every)
+        show_deep(terminal, every)
+        show_speed(terminal, every)

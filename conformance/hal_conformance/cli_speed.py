@@ -16,6 +16,7 @@ from hal_conformance._speed_text import amount, percent, ratio, seconds
 from hal_conformance.case import SUITES
 from hal_conformance.report import DeviceReport, SpeedEntry, SpeedReport
 from hal_conformance.session import Plan
+from hal_conformance.speed_table import fraction_of_ceiling, times_reference
 from hal_conformance.terminal import Terminal
 
 __all__ = ["add_speed", "check_speed", "show_speed", "speed_devices", "speed_keys"]
@@ -148,4 +149,8 @@ def _summary(device: str, speed: SpeedReport) -> str:
         return f"{text}, in an emulator: these times are no hardware's; {speed.seconds:.0f} s"
     tops = [f"matmul {amount(speed.ceiling('matmul'), 'FLOP/s')}"]
     tops += [f"copy {amount(speed.ceiling('copy'), 'B/s')}"]
-    return f"{text}; ceilings: {', '.join(tops)}; {speed.seconds:.0f} s"
+    median = percent(fraction_of_ceiling(speed))
+    text += f"; ceilings: {', '.join(tops)}; half reach {median} of the nearer one"
+    if mean := times_reference(speed):
+        text += f"; {ratio(mean)} {speed.reference} in the mean"
+    return f"{text}; {speed.seconds:.0f} s"

@@ -8,11 +8,21 @@ from pathlib import Path
 
 from hal import OutcomeClass
 from hal_conformance._files import write_text
+from hal_conformance._speed_text import amount, percent, ratio
 from hal_conformance.precision import marked
 from hal_conformance.report import DeviceReport
 from hal_conformance.side_by_side import Run, score_rows
+from hal_conformance.speed_table import (
+    SpeedCell,
+    fraction_of_ceiling,
+    speed_rows,
+    times_reference,
+)
 
 __all__ = ["render_markdown", "write_markdown"]
+
+_SPEEDS = 20
+"""Rows of operators."""
 
 
 def write_markdown(runs: Sequence[Run], path: Path) -> None:
@@ -28,7 +38,11 @@ def render_markdown(runs: Sequence[Run]) -> str:
     tables: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
         tables.setdefault(_measured(run.report), []).append(run)
-    return "\n".join(_table(kind, members) for kind, members in tables.items())
+    found = [_table(kind, members) for kind, members in tables.items()]
+    timed = [run for run in runs if run.report.speed]
+    if timed:
+        found.append(_speed(timed))
+    return "\n".join(found)
 
 
 def _measured(report: DeviceReport) -> tuple[str, str, str]:
@@ -91,6 +105,43 @@ def _profiles(runs: Sequence[Run]) -> list[str]:
     return lines
 
 
+def _speed(runs: Sequence[Run]) -> str:
+    """A row a device, then the operators of which models have most nodes."""
+    columns = ["device", "operators timed", "matmul ceiling", "copy ceiling"]
+    columns += ["median share of the ceiling", "times the reference"]
+    lines = [_line(columns), _line("---" for _ in columns)]
+    sections = [run.report.speed for run in runs if run.report.speed]
+    for run, speed in zip(runs, sections, strict=True):
+        timed, asked = ({e.operator for e in es} for es in (speed.timed, speed.entries))
+        against = f" {_text(speed.reference)}" if speed.reference else ""
+        lines.append(
+            _line(
+                [
+                    _text(run.label) + marked(run.report.device),
+                    f"{len(timed)} of {len(asked)}",
+                    amount(speed.ceiling("matmul"), "FLOP/s"),
+                    amount(speed.ceiling("copy"), "B/s"),
+                    percent(fraction_of_ceiling(speed)),
+                    ratio(times_reference(speed)) + against,
+                ]
+            )
+        )
+    rows = sorted(speed_rows(sections), key=lambda row: -row.nodes)[:_SPEEDS]
+    lines += ["", _line(["operator", "reads", *(_text(run.label) for run in runs)])]
+    lines += [_line("---" for _ in range(2 + len(runs)))]
+    for row in rows:
+        cells = [_speed_cell(cell) for cell in row.cells]
+        lines.append(_line([row.operator, _text(row.shape), *cells]))
+    lines += ["", "Time, share of the nearer ceiling of that device, and times the reference."]
+    return "\n".join(lines) + "\n"
+
+
+def _speed_cell(cell: SpeedCell | None) -> str:
+    if cell is None or not cell.time:
+        return ""
+    return ", ".join(filter(None, (cell.time, cell.of_ceiling, cell.times)))
+
+
 def _versions(report: DeviceReport) -> str:
     versions = report.device.versions or report.environment.packages
     return ", ".join(f"{_text(name)} {_text(text)}" for name, text in versions.items()) or "unknown"
@@ -101,5 +152,6 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _text(text: str) -> str:
-    """Text that Markdown takes for nothing but text, on one line."""
+    """Text that Markdown takes for nothing but text, on one line; half a surrogate pair is none."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
     return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", " ".join(text.split()))

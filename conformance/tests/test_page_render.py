@@ -137,6 +137,23 @@ def test_an_incomplete_run_has_no_score() -> None:
     assert "9/10" not in text
 
 
+def test_speed_is_shown_against_the_ceilings() -> None:
+    page = page_of(four_devices(10))
+    text = " ".join(" ".join(page.shown).split())
+    assert "products 200 GFLOP/s · copies 20.0 GB/s" in text
+    assert "emulated: no hardware's times" in text
+    assert "float[1,64,56,56] · 40 nodes" in text and "· typical" in text
+    styles = [str(a.get("style")) for t, a in page.tags if t == "span"]
+    widths = [float(s.removeprefix("width: ").rstrip("%")) for s in styles if "width" in s]
+    assert widths == pytest.approx([57.5, 28.7, 19.2, 80.3, 40.1, 26.8], abs=0.1)
+    assert "0.50 ×" in text
+
+
+def test_without_speed_there_is_no_such_section() -> None:
+    one = device_report("a:npu", facts(3), lambda i: Outcome.PASS)
+    assert not [a for _, a in page_of(Report((one,))).tags if a.get("href") == "#speed"]
+
+
 def test_a_report_of_nothing_is_refused() -> None:
     with pytest.raises(DataError, match="holds no device"):
         render_page(())

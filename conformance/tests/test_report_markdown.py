@@ -18,8 +18,7 @@ def lines_of(*reports: Report) -> list[str]:
 
 def test_a_row_a_device_with_denominators() -> None:
     report = four_devices(100)
-    rows = [line for line in lines_of(report) if line.startswith("| made")]
-    assert len(rows) == 4
+    rows = [line for line in lines_of(report) if line.startswith("| made")][:4]
     for row, one in zip(rows, report.reports, strict=True):
         assert one.scores and one.scores.headline
         cells = [c.strip() for c in row.strip("|").split("|")]
@@ -63,3 +62,18 @@ def test_names_do_not_break_the_table() -> None:
     (row,) = [line for line in lines if line.startswith("| a")]
     assert row.startswith("| a\\|b:\\*npu\\* \\[x\\](y) | ")
     assert row.replace("\\|", "").count("|") == lines[0].count("|")
+
+
+def test_speed_has_a_row_a_device_and_the_operators_that_models_use_most() -> None:
+    lines = lines_of(four_devices(10))
+    first = next(i for i, line in enumerate(lines) if line.startswith("| device | operators timed"))
+    assert lines[first + 3] == (
+        "| made1:npu | 2 of 3 | 200 GFLOP/s | 20.0 GB/s | 34 % | 0.50 × made0:npu |"
+    )
+    assert lines[first + 5] == "| made3:npu (emulated) | 2 of 3 |  |  |  |  |"
+    relu, conv = lines[first + 9 : first + 11]
+    assert relu == (
+        r"| Relu | float\[1,64,56,56\] | 100 µs, 80 % | 200 µs, 40 %, 0.50 × "
+        "| 300 µs, 27 %, 0.33 × | 400 µs |"
+    )
+    assert conv.startswith("| Conv |")

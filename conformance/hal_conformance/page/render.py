@@ -11,8 +11,10 @@ from typing import Any
 from hal import OutcomeClass
 from hal.errors import DataError
 from hal_conformance._files import write_text
+from hal_conformance._speed_text import amount
 from hal_conformance.page.data import page_data
 from hal_conformance.side_by_side import Run, differences, score_rows
+from hal_conformance.speed_table import speed_rows
 
 __all__ = ["SYMBOLS", "render_page", "write_page"]
 
@@ -46,10 +48,13 @@ def render_page(runs: Sequence[Run]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["rate"] = amount
+    timed = [run.report.speed for run in runs if run.report.speed]
     text = environment.get_template("page.html").render(
         runs=runs,
         classes=[(c, c.name.lower().replace("_", "-"), SYMBOLS[c]) for c in OutcomeClass],
         differences=differences(runs),
+        speed_rows=speed_rows(timed),
         score_rows=score_rows([run.report for run in runs]),
         style=_source("page.css"),
         script=_source("page.js"),

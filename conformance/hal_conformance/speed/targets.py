@@ -88,11 +88,15 @@ def operators() -> frozenset[str]:
 
 def targets(only: Collection[str] | None = None) -> list[Target]:
     """What is timed of these operators, or of all: the size on which models spend most, of each
-    operator, then the next ones."""
-    chosen = sorted(operators() if only is None else operators() & set(only))
+    operator, then the next ones. What models use most comes first."""
+    used = usage().operators
+    chosen = sorted(
+        operators() if only is None else operators() & set(only),
+        key=lambda key: (-used[key].nodes if key in used else 0, key),
+    )
     lists: list[Sequence[Instance]] = []
     for key in chosen:
-        known = usage().operators.get(key)
+        known = used.get(key)
         if known and known.instances:
             lists.append(known.instances)
         elif (own := typical(key)) is not None:

@@ -87,19 +87,30 @@ def device_report(
 
 
 def four_devices(count: int) -> Report:
-    """Four devices that fail in four ways; one is emulated."""
+    """Four devices that fail in four ways, and differ in speed; one is emulated."""
     cases = facts(count)
     ways = (Outcome.WRONG, Outcome.UNSUPPORTED, Outcome.CRASH, Outcome.SKEW)
+    reports = (
+        device_report(
+            f"made{number}:npu",
+            cases,
+            lambda i, n=number, way=way: way if i % (5 + n) == 0 else Outcome.PASS,  # type: ignore[misc]
+            reason=HOSTILE,
+            emulated=number == 3,
+        )
+        for number, way in enumerate(ways)
+    )
     return Report(
         tuple(
-            device_report(
-                f"made{number}:npu",
-                cases,
-                lambda i, n=number, way=way: way if i % (5 + n) == 0 else Outcome.PASS,  # type: ignore[misc]
-                reason=HOSTILE,
-                emulated=number == 3,
+            dataclasses.replace(
+                one,
+                speed=speed_report(
+                    1.0 + number,
+                    reference="made0:npu" if number in (1, 2) else "",
+                    emulated=one.device.emulated,
+                ),
             )
-            for number, way in enumerate(ways)
+            for number, one in enumerate(reports)
         )
     )
 
