@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 import hal
 from hal.errors import BrokenError, UnsupportedError, UsageError
-from hal.plugins import Registry
+from hal.plugins import Registry, load_plugins
 from hal.routing import Policy, Route, Row, _candidates, record_evidence, route
 from hal.routing._decide import Request
 from hal.routing._identity import identify
@@ -193,6 +193,18 @@ def test_emulated_devices_take_part_when_asked_for(site: Any) -> None:
     assert "--allow-emulated" in row_of(found, "fake:npu delay=1").reason
     found = route(relu([4]), devices=("fake:npu",), allow_emulated=True)
     assert states(found) == {"fake:npu delay=1": "won"}
+
+
+def test_no_emulated_device_takes_part_unasked(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(site, 'Choice({"delay": 1})')
+    with load_plugins() as registry:
+        ready = registry.probe(["fake"])
+        monkeypatch.setattr(registry, "probe", lambda keep: ready)
+        devices, struck = _candidates.devices_of(registry, (), allow_emulated=False)
+        assert [d.id for d in devices] == ["fake:cpu", "fake:npu"]
+        assert list(struck) == ["fake:npu"] and "--allow-emulated" in struck["fake:npu"]
+        _, struck = _candidates.devices_of(registry, (), allow_emulated=True)
+        assert not struck
 
 
 def test_a_decision_is_kept_until_something_changes(

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from hal.cli import main
+from hal.elsewhere import Record, environments_dir
 from hal.vendors import Verified, find_vendor, inspect, markdown, vendors
 
 ROOT = Path(__file__).parents[1]
 
 ASKED_FOR = (
     "nvidia cuda tensorrt amd rocm migraphx hygon ascend cann mindspore cambricon moore-threads "
-    "metax sophgo bitmain google-tpu intel-gpu intel-npu apple qualcomm rockchip ethos fpga phone"
+    "metax sophgo bitmain google-tpu intel-gpu intel-npu apple qualcomm adreno rockchip ethos fpga "
+    "phone"
 )
 
 
@@ -70,6 +72,22 @@ def test_need_is_found_by_path_command_and_library(
     assert found["torch-mlu"] == ""
 
 
+def test_an_environment_of_its_own_is_a_need(
+    site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.add("fake-torch", NPU.replace("REASON", "''"))
+    monkeypatch.setenv("HAL_HOME", str(tmp_path))
+    assert main(["doctor", "rockchip"]) == 1
+    out = capsys.readouterr().out
+    assert "environment rknn is missing" in out and "next: hal env create rknn" in out
+    folder = environments_dir() / "rknn"
+    folder.mkdir(parents=True)
+    Record("rknn", "3.11.7", "lock", "hal-rknn", "1", 10, "today").write(folder)
+    vendor = find_vendor("rockchip")
+    assert vendor is not None
+    assert "made with Python 3.11.7" in {f.found for f in inspect(vendor)}
+
+
 NPU = """
 import hal
 
@@ -97,6 +115,8 @@ def test_doctor_lists_what_is_missing_first_things_first(
     assert document["vendor"]["devices"] == [{"id": "torch:npu:0", "unavailable": "no libhccl.so"}]
     assert "Ascend driver is missing" in document["problems"][0]["message"]
     assert "npu-smi" in document["problems"][0]["next_step"]
+    main(["doctor", "torch"])
+    assert "torch:npu:0 910B unavailable: no libhccl.so" in capsys.readouterr().out
 
 
 def test_doctor_is_content_with_a_device_that_can_be_used(

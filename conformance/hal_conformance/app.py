@@ -9,7 +9,7 @@ import typer
 
 import hal_conformance
 from hal.cli import Command
-from hal.cli._group import LazyGroup
+from hal.cli._group import HELP_FLAGS, LazyGroup
 from hal.cli._main import run
 
 __all__ = ["COMMANDS", "main"]
@@ -34,9 +34,7 @@ class _Commands(LazyGroup):
         return dict(COMMANDS)
 
 
-app = typer.Typer(
-    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, add_completion=True
-)
+app = typer.Typer(cls=_Commands, context_settings=HELP_FLAGS, add_completion=True)
 
 
 def _version(value: bool) -> None:

@@ -31,7 +31,7 @@ def write_markdown(runs: Sequence[Run], path: Path) -> None:
 
 
 def render_markdown(runs: Sequence[Run]) -> str:
-    """A table for each suite and selection, the cells of each profile, and what was measured with.
+    """A table for each suite and selection, the cells of each profile, and how it was measured.
 
     An incomplete run has no score. The runs of one table have the same denominators.
     """
@@ -69,7 +69,7 @@ def _table(kind: tuple[str, str, str], runs: Sequence[Run]) -> str:
     lines += [_line(_row(run)) for run in runs]
     lines += _profiles([run for run in runs if run.report.scores])
     lines += ["", f"Measured by `hal conformance`: {_text(', '.join(filter(None, kind)))}."]
-    lines += ["", *(f"- {_text(run.label)}: {_versions(run.report)}" for run in runs)]
+    lines += ["", *(f"- {_text(run.label)}: {_made_with(run.report)}" for run in runs)]
     return "\n".join(lines) + "\n"
 
 
@@ -142,9 +142,11 @@ def _speed_cell(cell: SpeedCell | None) -> str:
     return ", ".join(filter(None, (cell.time, cell.of_ceiling, cell.times)))
 
 
-def _versions(report: DeviceReport) -> str:
+def _made_with(report: DeviceReport) -> str:
+    """The versions, and the report's notes: among them the tolerance, if it is not the suite's."""
     versions = report.device.versions or report.environment.packages
-    return ", ".join(f"{_text(name)} {_text(text)}" for name, text in versions.items()) or "unknown"
+    listed = ", ".join(f"{name} {text}" for name, text in versions.items()) or "versions unknown"
+    return _text("; ".join((listed, *report.notes)))
 
 
 def _line(cells: Iterable[str]) -> str:

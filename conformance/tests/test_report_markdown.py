@@ -56,6 +56,13 @@ def test_an_incomplete_run_has_no_score() -> None:
     assert "/" not in row
 
 
+def test_what_a_report_notes_stands_below() -> None:
+    one = device_report("a:npu", facts(4), lambda i: Outcome.PASS)
+    one = dataclasses.replace(one, notes=("judged by another tolerance", "options: x=1"))
+    (line,) = [line for line in lines_of(Report((one,))) if line.startswith("- a:npu: ")]
+    assert line.endswith("; judged by another tolerance; options: x=1")
+
+
 def test_names_do_not_break_the_table() -> None:
     one = device_report("a:npu", facts(4), lambda i: Outcome.PASS)
     lines = render_markdown([Run("a|b:*npu*\n[x](y)", one)]).splitlines()

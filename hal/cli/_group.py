@@ -13,7 +13,10 @@ from typer.core import TyperCommand, TyperGroup
 from hal.cli import COMMANDS_GROUP, Command
 from hal.errors import AbsentError, UsageError, did_you_mean
 
-__all__ = ["ClosedPipe", "LazyGroup"]
+__all__ = ["HELP_FLAGS", "ClosedPipe", "LazyGroup"]
+
+HELP_FLAGS = {"help_option_names": ["-h", "--help"]}
+"""`context_settings` of an app; its commands inherit them."""
 
 
 class ClosedPipe(Exception):
@@ -104,7 +107,7 @@ def _load(program: str, name: str, command: Command) -> Any:
         ) from error
     if not isinstance(target, typer.Typer):
         app = typer.Typer(add_completion=False)
-        app.command(name, context_settings={"help_option_names": ["-h", "--help"]})(target)
+        app.command(name, context_settings=HELP_FLAGS)(target)
         target = app
     loaded = typer.main.get_command(target)
     loaded.name = name

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import hal
-from hal.cli._group import ClosedPipe, LazyGroup
+from hal.cli._group import HELP_FLAGS, ClosedPipe, LazyGroup
 from hal.errors import HalError, OutputError
 from hal.paths import cache_dir
 
@@ -29,7 +29,7 @@ app = typer.Typer(
     cls=LazyGroup,
     add_completion=True,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP_FLAGS,
     help="What your accelerators run, whether it is right, where it ran, and how fast.",
 )
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from hal.cli._diagnosis import Problem
 from hal.cli._output import table
 from hal.device import Device
-from hal.plugins import Registry
+from hal.plugins import BackendStatus, Registry
 from hal.vendors import Finding, Route, Vendor, inspect, vendors
 
 __all__ = ["VendorReport", "overview", "report_of"]
@@ -20,11 +20,12 @@ __all__ = ["VendorReport", "overview", "report_of"]
 @dataclasses.dataclass(frozen=True)
 class VendorReport:
     """What of a vendor's needs is here, and which of its devices HAL lists. `devices` holds those
-    that cannot be used too, with their reason."""
+    that cannot be used too, with their reason; `backends` are what was asked for them."""
 
     vendor: Vendor
     findings: tuple[Finding, ...]
     devices: tuple[Device, ...] = ()
+    backends: tuple[BackendStatus, ...] = ()
 
     @property
     def nearest(self) -> tuple[Finding, ...]:
@@ -50,6 +51,9 @@ class VendorReport:
         if missing:
             return [Problem("vendors", f"{name}: {f.what} is missing", f.step) for f in missing]
         said = [f"{d.id}: {d.unavailable}" for d in self.devices]
+        silent = [s for s in self.backends if not s.devices and s.reason]
+        if silent and not said:
+            return [Problem("vendors", f"{name}: {s.reason}", s.next_step) for s in silent]
         reason = "; ".join(said) or "all that it needs is here, and no backend lists its device"
         return [Problem("vendors", f"{name}: {reason}", "hal devices")]
 
@@ -110,13 +114,14 @@ def overview() -> list[tuple[str, str, str, str]]:
 def report_of(registry: Registry, vendor: Vendor, timeout: float) -> VendorReport:
     """Look for what a vendor's routes need, and ask the backends that serve them for devices."""
     backends = [b for r in vendor.routes if (b := _backend(r)) in registry.backends]
+    statuses = tuple(registry.probe(dict.fromkeys(backends), timeout=timeout).values())
     devices = [
         device
-        for status in registry.probe(dict.fromkeys(backends), timeout=timeout).values()
+        for status in statuses
         for device in status.devices
         if any(_serves(route, device) for route in vendor.routes)
     ]
-    return VendorReport(vendor, inspect(vendor), tuple(devices))
+    return VendorReport(vendor, inspect(vendor), tuple(devices), statuses)
 
 
 def _row(report: VendorReport) -> tuple[str, str, str, str]:

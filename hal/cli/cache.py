@@ -10,13 +10,14 @@ from typing import Annotated
 
 import typer
 
+from hal.cli._group import HELP_FLAGS
 from hal.cli._output import console, human_bytes, table, write_json
 from hal.errors import OutputError, UsageError, did_you_mean
 from hal.paths import cache_dir, data_dir
 
 __all__ = ["Part", "app", "clear", "show"]
 
-app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(add_completion=False, context_settings=HELP_FLAGS)
 
 
 @dataclasses.dataclass(frozen=True)

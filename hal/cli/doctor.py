@@ -217,4 +217,6 @@ def _print_details(registry: Registry, status: BackendStatus) -> None:
             out.print(f"{label + ':':<13}{value}")
     for device in status.devices:
         facts = ", ".join(f"{k} {v}" for k, v in device.versions.items())
-        out.print(f"{'device:':<13}{device.id} {device.name} {facts}".rstrip())
+        lacks = device.unavailable and f"unavailable: {device.unavailable}"
+        words = filter(None, (device.id, device.name, facts, lacks))
+        out.print(f"{'device:':<13}{' '.join(words)}")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from hal.cli._group import HELP_FLAGS
 from hal.cli._output import console, human_bytes, stderr_console, table, write_json
 from hal.elsewhere.building import create_environment
 from hal.elsewhere.environments import environments, remove_environment, wanted
@@ -16,10 +17,9 @@ from hal.plugins import RegisteredBackend, load_plugins
 
 __all__ = ["app", "create", "list_environments", "remove"]
 
-_HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     add_completion=False,
-    context_settings=_HELP,
+    context_settings=HELP_FLAGS,
     no_args_is_help=True,
     help="Python environments for backends whose SDK clashes with everyone else's.",
 )
@@ -29,7 +29,7 @@ def _complete_wanted(incomplete: str) -> list[str]:
     return [name for name in wanted(load_plugins().backends) if name.startswith(incomplete)]
 
 
-@app.command(context_settings=_HELP)
+@app.command()
 def create(
     name: Annotated[
         str, typer.Argument(help="The environment's name.", autocompletion=_complete_wanted)
@@ -79,7 +79,7 @@ def create(
         out.print(f"{backend} has no device now: {reason}")
 
 
-@app.command("list", context_settings=_HELP)
+@app.command("list")
 def list_environments(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (hal.env/1).")] = False,
 ) -> None:
@@ -121,7 +121,7 @@ def _complete_present(incomplete: str) -> list[str]:
     return [e.name for e in found if e.size and e.name.startswith(incomplete)]
 
 
-@app.command(context_settings=_HELP)
+@app.command()
 def remove(
     name: Annotated[
         str, typer.Argument(help="The environment's name.", autocompletion=_complete_present)

@@ -7,6 +7,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
+from hal.cli._group import HELP_FLAGS
 from hal.cli._output import console, write_json
 from hal.device import DeviceKind
 from hal.errors import UsageError
@@ -18,7 +19,7 @@ __all__ = ["app", "new"]
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP_FLAGS,
 )
 
 

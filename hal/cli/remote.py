@@ -8,21 +8,21 @@ from typing import Annotated
 import typer
 
 from hal import __version__
+from hal.cli._group import HELP_FLAGS
 from hal.cli._output import console, stderr_console, table, write_json
 from hal.elsewhere.remotes import Remote, add_remote, read_remotes, remove_remote
 
 __all__ = ["add", "app", "list_remotes", "remove"]
 
-_HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     add_completion=False,
-    context_settings=_HELP,
+    context_settings=HELP_FLAGS,
     no_args_is_help=True,
     help="The devices of other machines, through ssh, as in board/ort:cpu.",
 )
 
 
-@app.command(context_settings=_HELP)
+@app.command()
 def add(
     name: Annotated[str, typer.Argument(help="What to call the machine: board gives board/ort.")],
     destination: Annotated[str, typer.Argument(metavar="USER@HOST", help="As ssh takes it.")],
@@ -69,7 +69,7 @@ def add(
     out.print(f"backends: {', '.join(f'{name}/{b.name}' for b in remote.backends)}")
 
 
-@app.command("list", context_settings=_HELP)
+@app.command("list")
 def list_remotes(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (hal.remotes/1).")] = False,
 ) -> None:
@@ -106,7 +106,7 @@ def _complete(incomplete: str) -> list[str]:
     return [name for name in read_remotes() if name.startswith(incomplete)]
 
 
-@app.command(context_settings=_HELP)
+@app.command()
 def remove(
     name: Annotated[str, typer.Argument(help="The machine's name.", autocompletion=_complete)],
 ) -> None:

@@ -98,7 +98,7 @@ def _build(
         steps.begin(f"install {pin}")
         _forget_half(pin, there.packages)
         pip = [str(there.path), "-I", "-m", "pip", "--disable-pip-version-check", "--no-input"]
-        steps.run([*pip, "install", "--no-deps", "--progress-bar", "off", str(pin)])
+        steps.run([*pip, "install", "--no-deps", "--no-compile", "--progress-bar", "off", str(pin)])
     steps.begin(f"link hal-core and {backends[0].distribution}")
     link_distributions(there.packages, backends[0].distribution, [b.module for b in backends])
     steps.begin("ask for its devices")

@@ -10,6 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
+from hal.elsewhere import read_record
 from hal.vendors._table import Need, Route, Vendor
 
 __all__ = ["Finding", "inspect"]
@@ -28,13 +29,15 @@ class Finding:
 
 def inspect(vendor: Vendor) -> tuple[Finding, ...]:
     """Everything that the vendor's routes need, in the order in which to install it: drivers,
-    then, a route at a time, its own libraries, its packages and HAL's plugin."""
+    then, a route at a time, its own libraries, its packages, HAL's plugin and its environment."""
     findings = [_need("", need) for need in vendor.needs]
     for route in vendor.routes:
         findings += [_need(route.devices, need) for need in route.needs]
         findings += [_distribution(route, name) for name in route.packages]
         if route.plugin:
             findings.append(_distribution(route, route.plugin))
+        if route.environment:
+            findings.append(_environment(route, route.environment))
     return tuple(findings)
 
 
@@ -73,3 +76,9 @@ def _distribution(route: Route, name: str) -> Finding:
     except importlib.metadata.PackageNotFoundError:
         found = ""
     return Finding(route.devices, name, found, route.install)
+
+
+def _environment(route: Route, name: str) -> Finding:
+    record = read_record(name)
+    found = f"made with Python {record.python}" if record else ""
+    return Finding(route.devices, f"environment {name}", found, f"hal env create {name}")

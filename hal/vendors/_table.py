@@ -40,7 +40,8 @@ class Need:
 class Route:
     """One way to a vendor's devices: `devices` is the id under HAL ("torch:npu:N"), `plugin` the
     distribution that provides it, `packages` the distributions it needs and `install` the command
-    that brings them. `plugin` is "" where HAL has no way yet; `note` then says what there is."""
+    that brings them; `environment` is the one of its own that it needs (`hal env`). `plugin` is ""
+    where HAL has no way yet; `note` then says what there is."""
 
     devices: str
     plugin: str
@@ -49,6 +50,7 @@ class Route:
     install: str = ""
     needs: tuple[Need, ...] = ()
     note: str = ""
+    environment: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,13 +84,14 @@ def markdown() -> str:
     ]
     for vendor in vendors():
         for route in vendor.routes:
+            own = [f"hal env create {route.environment}"] if route.environment else []
             needs = "; ".join(need.what for need in (*vendor.needs, *route.needs))
             cells = (
                 vendor.title,
                 f"`{vendor.name}`",
                 _code(route.devices) or "none yet",
                 route.plugin or "none yet",
-                ", ".join(f"`{p}`" for p in route.packages),
+                ", ".join(f"`{p}`" for p in (*route.packages, *own)),
                 needs,
                 route.verified.value + (f" ({route.note})" if route.note else ""),
             )
@@ -119,6 +122,7 @@ def _route(row: dict[str, Any]) -> Route:
         row.get("install", ""),
         _needs(row),
         row.get("note", ""),
+        row.get("environment", ""),
     )
 
 
