@@ -86,6 +86,18 @@ def test_what_a_function_body_lacks_is_said():
     )
 
 
+def test_a_function_body_that_does_not_take_the_operators_types_is_no_fault_of_the_model():
+    """The standard's body of SoftmaxCrossEntropyLoss-13 is over NegativeLogLikelihoodLoss-13, which
+    has no bfloat16."""
+    inputs = [("x", TensorProto.BFLOAT16, [2, 3]), ("t", TensorProto.INT64, [2])]
+    outputs = [("y", TensorProto.BFLOAT16, [])]
+    model = make([node("SoftmaxCrossEntropyLoss", ["x", "t"], "y", "loss")], inputs, outputs)
+    (problem,) = backend().supports(CPU, model).unsupported
+    assert (problem.node, problem.operator) == ("loss", "SoftmaxCrossEntropyLoss-13")
+    assert "nor does its function body hold: " in problem.reason
+    assert "tensor(bfloat16), which the operator does not allow" in problem.reason
+
+
 def test_every_problem_is_named_at_compile():
     model = make(
         [

@@ -68,6 +68,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _target(path: Path) -> Path:
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        return path  # /dev/stdout leads to no path where it is a pipe
     target = path.resolve()  # through a symbolic link, so that the link stays
     if target.is_dir():
         raise OutputError(f"cannot write {path}: it is a folder")

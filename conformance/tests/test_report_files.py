@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,15 @@ def test_a_full_disk_leaves_the_old_file_and_no_rest(
         write_text(file, "new")
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_pipe_is_written_directly() -> None:
+    code = (
+        "from pathlib import Path; from hal_conformance._files import check_writable, write_text;"
+    )
+    code += "path = Path('/dev/stdout'); check_writable(path); write_text(path, 'all of it')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("all of it", "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

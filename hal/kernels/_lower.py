@@ -252,9 +252,14 @@ class Lowering:
             if isinstance(body, Function):
                 known = {**_defaults(operator), **attributes}
                 before = len(self.problems)
-                values = self._call(node, body, known, inputs, used, context, schema=True)
-                self._explain(before, UnsupportedNode(info.name, info.label, reason))
-                return values
+                try:
+                    values = self._call(node, body, known, inputs, used, context, schema=True)
+                except ModelError as error:  # the standard's own body does not take these types
+                    del self.problems[before:]
+                    body = f"nor does its function body hold: {error}"
+                else:
+                    self._explain(before, UnsupportedNode(info.name, info.label, reason))
+                    return values
             reason = f"{reason}; {body}" if body else reason
         self.problems.append(UnsupportedNode(context.origin_of(node), info.label, reason))
         return [Value(t) for t in out_types]

@@ -216,8 +216,10 @@
   }
 
   // ---- the cases -----------------------------------------------------------------------------
+  const time = (seconds) =>
+    seconds < 0.9995 ? `${(seconds * 1000).toPrecision(3)} ms` : `${seconds.toFixed(seconds < 99 ? 2 : 0)} s`;
   const facts = (run, i) =>
-    [evidence[run.evidence.charCodeAt(i) - 97], `${(run.seconds[i] * 1000).toPrecision(3)} ms`].filter(Boolean).join(", ");
+    [evidence[run.evidence.charCodeAt(i) - 97], time(run.seconds[i])].filter(Boolean).join(", ");
 
   function passes(passing, i) {
     const said = make("span", { class: "said wide" }, make("b", {}, "pass "));
