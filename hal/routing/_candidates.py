@@ -13,7 +13,7 @@ from hal.model import Model
 from hal.plugins import Registry, State
 from hal.routing._candidate import Candidate
 from hal.routing._evidence import contradicted
-from hal.routing._variants import impossible
+from hal.routing._variants import changes_nothing, impossible
 from hal.store import Store
 
 __all__ = ["Entry", "devices_of", "entries_of"]
@@ -88,7 +88,9 @@ def entries_of(
             if not why and choice.goal not in ("", goal):
                 why = f"for {choice.goal}: takes part with --policy {choice.goal}"
             if not why and choice.variant:
-                why = impossible(choice.variant, calibrated=calibrated)
+                why = impossible(choice.variant, calibrated=calibrated) or changes_nothing(
+                    choice.variant, graph.graph
+                )
             candidate = Candidate(device, dict(choice.options), choice.variant)
             found.append(
                 Entry(candidate, choice.precision, choice.speed, choice.seconds, why, choice.goal)

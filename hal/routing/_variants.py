@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from hal.errors import ExecutionError, OutputError, UnavailableError
+from hal.graph import Graph
 from hal.model import Model
 from hal.routing._identity import Known
 from hal.store import Store
 from hal.tensor import Tensor, Value
 
-__all__ = ["VARIANTS", "clear_variants", "derive", "impossible"]
+__all__ = ["VARIANTS", "changes_nothing", "clear_variants", "derive", "impossible"]
 
 VARIANTS: Mapping[str, tuple[str, ...]] = {
     "int8": ("onnx", "onnxruntime"),
@@ -31,6 +32,8 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
 }
 """The variants, with the packages that make them."""
 _SECONDS = 300.0
+_CHANGED = {"int8": ("MatMul", "Gemm"), "int8-static": ("MatMul", "Gemm", "Conv")}
+"""The operators that a variant changes, where their weights are constant."""
 
 
 def impossible(name: str, *, calibrated: bool) -> str:
@@ -44,6 +47,18 @@ def impossible(name: str, *, calibrated: bool) -> str:
     if name == "int8-static" and not calibrated:
         return "takes part with inputs of your own (--inputs), which calibrate it"
     return ""
+
+
+def changes_nothing(name: str, graph: Graph) -> str:
+    """Why a variant of this model would be the model itself, in words; "" if something changes. Of
+    the narrow types only the making of them tells."""
+    kinds = _CHANGED.get(name, ())
+    if not kinds or any(
+        n.op_type in kinds and len(n.inputs) > 1 and n.inputs[1] in graph.initializers
+        for n in graph.nodes
+    ):
+        return ""
+    return f"{name} would change nothing: no {' or '.join(kinds)} has constant weights"
 
 
 def derive(
