@@ -55,7 +55,8 @@ __all__ = [
 
 
 class HalError(Exception):
-    """Base of every error that HAL raises on purpose.
+    """Base of every error that HAL raises on purpose. Its message is one line: names of models are
+    untrusted, so what does not print is written as an escape.
 
     `next_step` is a command or an action that brings the reader further; the CLI prints it on a
     line of its own. `traceback` is what a host process left to read: the traceback of an exception
@@ -66,8 +67,17 @@ class HalError(Exception):
     traceback: str = ""
 
     def __init__(self, message: str, *, next_step: str = "") -> None:
-        super().__init__(message)
-        self.next_step = next_step
+        super().__init__(_line(message))
+        self.next_step = _line(next_step)
+
+
+def _line(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else " " if c.isspace() else c.encode("unicode_escape").decode()
+        for c in text
+    )
 
 
 class UsageError(HalError):

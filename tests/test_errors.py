@@ -86,3 +86,9 @@ def test_each_survives_a_pickle(name: str) -> None:
 def test_did_you_mean(name: str, known: list[str], said: str) -> None:
     assert did_you_mean(name, known) == said
     assert did_you_mean(name, iter(known)) == said
+
+
+def test_a_message_is_one_line_that_prints():
+    error = HalError("node 'a\x1b[31m\nb\ud800' (ü)", next_step="see\x07")
+    assert str(error) == r"node 'a\x1b[31m b\ud800' (ü)"
+    assert error.next_step == r"see\x07"

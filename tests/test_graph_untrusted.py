@@ -225,3 +225,29 @@ def test_external_data_claims_ten_terabytes(folder):
 def test_external_data_needs_a_folder():
     with pytest.raises(ModelError, match="without its folder"):
         read_model(external("w.bin", None))
+
+
+def test_what_protobuf_would_merge_is_refused(folder):
+    """A runtime that reads by protobuf merges messages that are given twice: it would see a tensor
+    that HAL has not."""
+    outside = external("../secret", folder).data
+    plain = onnx.load_from_string(SAMPLE)
+    twice = outside + message(7, plain.graph.SerializeToString())
+    assert len(onnx.load_from_string(twice).graph.initializer) > len(plain.graph.initializer)
+    with pytest.raises(ModelError, match="two graphs"):
+        read_model(hal.Model(twice, folder))
+
+
+@pytest.mark.parametrize(
+    ("attribute", "reason"),
+    [
+        (message(1, b"a") + message(5, b"") + message(5, b"") + b"\xa0\x01\x04", "2 values"),
+        (message(1, b"a") + b"\x18\x01" + message(5, b"") + b"\xa0\x01\x02", "of two kinds"),
+        (message(1, b"a") + b"\xaa\x01\x01r" + message(5, b""), "a reference and has a value"),
+    ],
+)
+def test_an_attribute_has_one_value(attribute, reason):
+    node = message(4, b"F") + message(5, attribute)
+    data = b"\x08\x09" + message(8, b"\x10\x14") + message(7, message(1, node))
+    with pytest.raises(ModelError, match=reason):
+        read_model(hal.Model(data))

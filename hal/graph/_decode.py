@@ -47,6 +47,7 @@ _FIELD_OF_KIND = {
     _TYPE: 14,
     _TYPES: 15,
 }
+_MESSAGES = frozenset({5, 6, 10, 11, 14, 15, 22, 23})
 _SINGLE = (_FLOAT, _INT, _STRING, _TENSOR, _GRAPH, _SPARSE, _TYPE)
 
 
@@ -73,6 +74,8 @@ class Decoder:
             elif field == 2:
                 producer = wire.text(value)
             elif field == 7:
+                if graph is not None:  # protobuf would merge them, and run what HAL has not seen
+                    raise ModelError("malformed model: it has two graphs")
                 graph = wire.message(value)
             elif field == 8:
                 _opset(wire.message(value), opsets)
@@ -202,15 +205,20 @@ class Decoder:
             else:
                 found.setdefault(field, []).append((encoding, value))
         if reference:
+            if _MESSAGES & found.keys():
+                raise ModelError(f"attribute {name!r} is a reference and has a value")
             return name, Reference(reference)
         if kind == _UNSET:
             kind = next((k for k, f in _FIELD_OF_KIND.items() if f in found), _UNSET)
         if kind == _UNSET:
             raise ModelError(f"attribute {name!r} has no value")
+        # What ONNX's checker refuses as well: a runtime might look at the other, or merge the two.
+        if _MESSAGES & found.keys() - {_FIELD_OF_KIND[kind]}:
+            raise ModelError(f"attribute {name!r} has values of two kinds")
         values = found.get(_FIELD_OF_KIND[kind], [])
         if kind in _SINGLE:
-            if not values and kind not in (_FLOAT, _INT, _STRING):
-                raise ModelError(f"attribute {name!r} has no value")
+            if kind not in _ZERO and len(values) != 1:
+                raise ModelError(f"attribute {name!r} has {len(values) or 'no'} values")
             return name, self._single(kind, values[-1][1], depth) if values else _ZERO[kind]
         return name, self._list(kind, values, depth)
 

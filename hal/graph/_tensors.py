@@ -96,8 +96,12 @@ def read_sparse_tensor(view: memoryview, external: ExternalData) -> tuple[str, S
     dims: list[int] = []
     for field, kind, value in wire.fields(view):
         if field == 1:
+            if values is not None:  # protobuf would merge them
+                raise ModelError(f"sparse tensor {name!r} has its values twice")
             name, values = read_tensor(wire.message(value), external)
         elif field == 2:
+            if indices is not None:
+                raise ModelError(f"sparse tensor {name!r} has its indices twice")
             indices = read_tensor(wire.message(value), external)[1]
         elif field == 3:
             dims += _integers(kind, value)

@@ -57,6 +57,7 @@ _ROWS = (
     _Row("NotImplemented", r"Name:'(?P<node>[^']*)'", UnsupportedError),
     _Row("NotImplemented", r"", UnsupportedError),
     _Row("", _IN_NODE + r".*No Op registered for", UnsupportedError),
+    _Row("", _IN_NODE + r".*No opset import for domain", UnsupportedError),
     _Row("", _IN_NODE + r".*Unrecognized attribute", UnsupportedError),
     _Row("", r"is not a registered function/op", UnsupportedError),
     _Row("", r"MLDataType for: .* is not currently registered or supported", UnsupportedError),

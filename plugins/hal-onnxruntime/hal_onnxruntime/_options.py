@@ -10,7 +10,7 @@ from hal.backend import Option
 from hal.errors import UsageError, did_you_mean
 from hal.model import Model
 
-__all__ = ["ERRORS", "provider_options", "session_options"]
+__all__ = ["ERRORS", "FATAL", "provider_options", "session_options"]
 
 _LEVELS = {
     "all": "ORT_ENABLE_ALL",
@@ -21,8 +21,8 @@ _LEVELS = {
 _MODES = {"sequential": "ORT_SEQUENTIAL", "parallel": "ORT_PARALLEL"}
 _OPTIONS = ("intra_op_threads", "inter_op_threads", "graph_optimization", "execution_mode")
 _PROVIDER_PREFIX = "ep."
-ERRORS = 3
-"""onnxruntime's logging severity: errors and what is worse, on standard error."""
+ERRORS, FATAL = 3, 4
+"""onnxruntime's logging severities: errors on standard error as well, and not."""
 
 
 def session_options(
@@ -30,7 +30,7 @@ def session_options(
 ) -> onnxruntime.SessionOptions:
     """SessionOptions for a model; raises UsageError for an unknown option or value."""
     made = onnxruntime.SessionOptions()
-    made.log_severity_level = ERRORS
+    made.log_severity_level = FATAL  # an error is raised, in one line
     made.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if refuse_fallback:
         made.add_session_config_entry("session.disable_cpu_ep_fallback", "1")

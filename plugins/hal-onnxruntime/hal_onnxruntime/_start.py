@@ -15,7 +15,7 @@ from hal.errors import FallbackError, HalError, UnavailableError
 from hal.model import Model
 from hal.tensor import Tensor
 from hal_onnxruntime import _compat
-from hal_onnxruntime._options import ERRORS, session_options
+from hal_onnxruntime._options import ERRORS, FATAL, session_options
 from hal_onnxruntime._plugins import own_providers
 from hal_onnxruntime._providers import CPU, PROVIDERS, Provider, of_provider
 from hal_onnxruntime._session import OrtExecutable, open_session
@@ -30,8 +30,6 @@ PROBE_MODEL = Model(
 )
 """y = Add(x, x) over float32 [1, 8], opset 13, IR 8; a test reads it with onnx."""
 
-FATAL = 4
-"""onnxruntime's logging severity that lets no error through."""
 MOST_DEVICES = 16
 """At most this many devices of one provider are tried."""
 
@@ -68,7 +66,6 @@ def why_not(row: Provider, index: int) -> str:
     """Why a provider does not run one Add on its device number `index`; "" if it does."""
     options = session_options({}, PROBE_MODEL, refuse_fallback=row is not CPU)
     chosen = {**row.options, **({row.index_option: str(index)} if row.index_option else {})}
-    options.log_severity_level = FATAL
     id_ = device_id(row, index)
     try:
         session = open_session(PROBE_MODEL.data, options, row.provider, chosen)
