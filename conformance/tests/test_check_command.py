@@ -113,8 +113,30 @@ def test_an_engine_that_stops_at_the_first_is_asked_again(tmp_path, capsys):
         6,
         "unsupported: m.onnx on ort:cpu: ort:cpu does not take 4 of 5 nodes",
     )
-    assert [line.split()[0] for line in rest] == ["one", "two", "expanded", "custom"]
-    assert rest[1].endswith(": as one")
+    assert [line.split(": ")[0].strip() for line in rest] == [
+        *("one, two (Erf-13)", "expanded (Mish)", "custom (of.nobody::Foreign)"),
+    ]
+    document = json.loads(check(capsys, tmp_path / "m.onnx", "-d", "ort:cpu", "--json")[1])
+    refused = document["checks"][0]["unsupported"]
+    assert [n["node"] for n in refused] == ["one", "two", "expanded", "custom"]
+    assert refused[1]["reason"] == "as one"
+
+
+def test_many_refused_nodes_are_a_line_for_each_reason(tmp_path, capsys):
+    nodes = [helper.make_node("Sign", [f"v{i}"], [f"v{i + 1}"], name=f"n{i}") for i in range(9)]
+    nodes.append(helper.make_node("Sign", ["v9"], ["y"], name="last"))
+    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [2]) for n in ("v0", "y")]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", infos[:1], infos[1:]),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    code, out, _ = check(capsys, tmp_path / "m.onnx", "-d", "example:cpu")
+    first, refused, last = out.splitlines()
+    assert (code, first.endswith("does not take 10 of 10 nodes")) == (6, True)
+    assert refused.startswith("  n0, n1, n2, n3, n4, n5 and 4 more (Sign-13): no kernel")
+    assert last.strip() == "every node by name: --json"
 
 
 def test_an_option_that_the_backend_does_not_have_is_no_fault_of_a_node(tmp_path, capsys):

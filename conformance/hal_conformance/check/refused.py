@@ -43,8 +43,8 @@ def all_refused(
         for node in new:
             if node.node not in kinds:
                 named += _meant(node, engine, parts, types, set(kinds) - set(found)) or [node]
+        found = {**{node.node: node for node in named}, **found}
         for node in named:
-            found.setdefault(node.node, node)
             for name in _like(node.node, kinds):
                 same = UnsupportedNode(name, node.operator, f"as {node.node}")
                 found.setdefault(name, same)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hal import Outcome
+from hal.backend import UnsupportedNode
 from hal_conformance.check.result import CheckResult, Culprit, Record
 
 __all__ = ["SCHEMA", "document_of", "exit_code", "lines_of"]
@@ -24,7 +25,7 @@ _CODES = {
     Outcome.TIMEOUT: 8,
     Outcome.MEMORY: 8,
 }
-_NODES = 6  # of a stretch, that are named in a line
+_NODES = 6  # that are named in a line
 
 
 def exit_code(result: CheckResult) -> int:
@@ -37,8 +38,7 @@ def lines_of(result: CheckResult, model: str) -> Iterator[str]:
     device = result.device.id + (" (emulated)" if result.device.emulated else "")
     word = "right" if result.outcome is Outcome.PASS else result.outcome.value
     yield f"{word}: {model} on {device}{_first(result)}"
-    for node in result.unsupported:
-        yield f"  {node.node} ({node.operator}): {node.reason}"
+    yield from _unsupported(result.unsupported)
     if result.placement is not None:
         yield f"  {_placement(result)}"
     if result.outputs and not result.independent:
@@ -118,6 +118,19 @@ def document_of(result: CheckResult) -> dict[str, Any]:
         else None,
         "problem": result.problem,
     }
+
+
+def _unsupported(nodes: Sequence[UnsupportedNode]) -> Iterator[str]:
+    """A line for the nodes of one operator that are refused for one reason."""
+    said = {f"as {node.node}": node.reason for node in nodes}
+    groups: dict[tuple[str, str], list[str]] = {}
+    for node in nodes:
+        reason = said.get(node.reason, node.reason)
+        groups.setdefault((node.operator, reason), []).append(node.node)
+    for (operator, reason), names in groups.items():
+        yield f"  {_listed(names)} ({operator}): {reason}"
+    if any(len(names) > _NODES for names in groups.values()):
+        yield "  every node by name: --json"
 
 
 def _first(result: CheckResult) -> str:
