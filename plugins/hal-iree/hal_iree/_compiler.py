@@ -59,6 +59,10 @@ def compiled(text: str, backend: str, flags: Sequence[str], *, cache: bool) -> b
     Raises UnsupportedError when IREE does not lower an operator, ExecutionError when it fails
     otherwise, CrashError when the compiler died.
     """
+    if ",f64>" in text:
+        # Double stays double: demoted, buffers no longer have the size that the model declares.
+        # Elsewhere it is IREE's own index arithmetic (MaxPool), for which its linker lacks fmod.
+        flags = (*flags, "--iree-input-demote-f64-to-f32=false")
     path = _path(text, backend, flags)
     if cache and path.is_file():
         with contextlib.suppress(OSError):

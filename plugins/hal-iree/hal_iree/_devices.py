@@ -81,9 +81,7 @@ def flags_of(target: Target, device: Device, chip: str = "") -> tuple[str, ...]:
     if not chip:
         software = target.driver == "vulkan" and "llvmpipe" in device.name
         chip = "llvmpipe" if software else target.chip
-    # Double stays double: demoted, the buffers no longer have the size that the model declares.
-    exact = "--iree-input-demote-f64-to-f32=false"
-    return (f"{target.chip_flag}={chip}", exact) if target.chip_flag and chip else (exact,)
+    return (f"{target.chip_flag}={chip}",) if target.chip_flag and chip else ()
 
 
 def _ask(target: Target) -> tuple[list[dict[str, Any]], str]:
