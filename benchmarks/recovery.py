@@ -50,7 +50,7 @@ def main() -> None:
                 model, device=arguments.device, isolate=True, standby=way == "standby"
             ) as session:
                 expected = session.run(None, feeds)
-                time.sleep(PAUSE + 10 * (way == "standby") * seconds["open"][-1])
+                _warm(session)
                 longest, count = _load(session, feeds, expected, kill=way != "undisturbed")
                 seconds[way].append(longest)
                 right[way].append(count)
@@ -102,6 +102,14 @@ def _opened(model: hal.Model, device: str, feeds: dict[str, Any]) -> float:
     with hal.load(model, device=device, isolate=True) as session:
         session.run(None, feeds)
         return time.perf_counter() - start
+
+
+def _warm(session: Any) -> None:
+    """Wait until the standby, if there is one, is open."""
+    warming = session._engine._warming
+    if warming is not None:
+        warming.join()
+    time.sleep(PAUSE)
 
 
 def _pid(session: Any) -> int:

@@ -103,6 +103,30 @@ def test_a_variant_is_close_and_made_once(
     assert not list(store.folder.iterdir()) and not store.rows("variants")
 
 
+def test_int8_takes_an_lstm(store: Store) -> None:
+    rng = np.random.default_rng(4)
+    weights = {"w": (1, 128, 64), "r": (1, 128, 32), "b": (1, 256)}
+    graph = helper.make_graph(
+        [helper.make_node("LSTM", ["x", *weights], ["y"], hidden_size=32)],
+        "g",
+        [helper.make_tensor_value_info("x", F, [8, 1, 64])],
+        [helper.make_tensor_value_info("y", F, [8, 1, 1, 32])],
+        [
+            numpy_helper.from_array((rng.standard_normal(shape) / 8).astype(np.float32), name)
+            for name, shape in weights.items()
+        ],
+    )
+    lstm = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    known = identify(lstm, store)
+    made = derive(known, "int8", store)
+    results = []
+    for model in (known.model, made):
+        with hal.load(model, "ort:cpu") as session:
+            results.append(session.run(None, {"x": X[:, None, :]})[0])
+    error = np.linalg.norm(results[1] - results[0]) / np.linalg.norm(results[0])
+    assert 1e-4 < error < 0.05
+
+
 def test_an_old_opset_is_raised_for_a_scale_for_each_channel(store: Store) -> None:
     old = mlp()
     old.opset_import[0].version = 11
@@ -162,7 +186,7 @@ def test_a_variant_that_would_change_nothing_is_not_tried() -> None:
     plain = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     found = route(plain, devices=("ort:cpu",), accuracy=0.05, budget=2)
     (row,) = [r for r in found.rows if r.candidate.variant == "int8"]
-    assert row.state == "struck" and "no MatMul or Gemm has constant weights" in row.reason
+    assert row.state == "struck" and "no MatMul or Gemm or LSTM has constant weights" in row.reason
 
 
 @pytest.mark.usefixtures("store")

@@ -45,7 +45,7 @@ def _quantized(model: Any, folder: Path, *, static: bool) -> bytes | None:
     from onnxruntime import quantization
 
     source, target = folder / "whole.onnx", folder / "quantized.onnx"
-    kinds = ["MatMul", "Gemm", "Conv"] if static else ["MatMul", "Gemm"]
+    kinds = ["MatMul", "Gemm", "Conv"] if static else ["MatMul", "Gemm", "LSTM"]
     if not any(node.op_type in kinds for node in model.graph.node):
         return None
     if static and _opset(model) < _AXES:

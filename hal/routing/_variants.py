@@ -32,7 +32,7 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
 }
 """The variants, with the packages that make them."""
 _SECONDS = 300.0
-_CHANGED = {"int8": ("MatMul", "Gemm"), "int8-static": ("MatMul", "Gemm", "Conv")}
+_CHANGED = {"int8": ("MatMul", "Gemm", "LSTM"), "int8-static": ("MatMul", "Gemm", "Conv")}
 """The operators that a variant changes, where their weights are constant."""
 
 
