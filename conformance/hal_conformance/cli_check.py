@@ -105,6 +105,7 @@ def check(
     values = _read(inputs, graph) if inputs else draw_inputs(graph, seed=seed, sizes=_sizes(size))
     if inputs and size:
         raise UsageError("--size is of drawn inputs", next_step="leave out --size or --inputs")
+    made_here = repro is not None and not repro.exists()
     if repro is not None:
         make_folder(repro)
     out, code, documents = console(), 0, []
@@ -137,6 +138,8 @@ def check(
                     out.print(Text(line))
                 if result.culprit is not None and repro is None:
                     out.print(Text("  next: add --repro DIR, which saves a reproduction of it"))
+    if repro is not None and made_here and not any(repro.iterdir()):
+        repro.rmdir()  # there was nothing to save
     if as_json:
         shapes = {n: [v.type, list(getattr(v, "shape", ()))] for n, v in values.items()}
         write_json(SCHEMA, {"model": str(model), "inputs": shapes, "checks": documents})

@@ -43,7 +43,9 @@ def check(capsys, *arguments):
 
 
 def test_a_right_model_takes_one_line_and_one_for_where_it_ran(tmp_path, capsys):
-    code, out, _ = check(capsys, small(tmp_path / "m.onnx"), "-d", "reference:cpu")
+    arguments = ["-d", "reference:cpu", "--repro", tmp_path / "finding"]
+    code, out, _ = check(capsys, small(tmp_path / "m.onnx"), *arguments)
+    assert not (tmp_path / "finding").exists(), "there was nothing to save"
     first, second = out.splitlines()
     assert code == 0
     assert first.startswith("right: m.onnx on reference:cpu: 1 output within ")
