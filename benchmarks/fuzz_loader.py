@@ -36,6 +36,8 @@ LIMIT = 60.0
 """Seconds after which a mutation hangs. Each takes milliseconds; on a busy machine all wait."""
 MEMORY = 12 << 30
 """Bytes of address space of a worker: what asks for more fails at once instead of swapping."""
+LOOPING = "running a Loop"
+"""A model may loop for ever, and be right to: `hal.load(..., isolate=True)` has a deadline."""
 BAD = ("crash", "hang", "traceback")
 
 Job = tuple[str, int]
@@ -117,7 +119,9 @@ def run(
                 process.kill()
                 process.join()
                 del busy[connection]
-                yield job, "hang", f"{limit:.0f} s in {stages.get(connection, 'reading')}"
+                stage = stages.get(connection, "reading")
+                what = "endless loop" if stage.startswith(LOOPING) else "hang"
+                yield job, what, f"{limit:.0f} s in {stage}"
                 process, connection = start()
                 connection.recv()
                 give(process, connection)
@@ -173,6 +177,8 @@ def outcome(job: Job, seed: int, devices: list[str], say: Any) -> tuple[str, str
             say(f"{stage} on {device}")
             with hal.load(model, device) as session:
                 stage = "running"
+                if any(node.op_type == "Loop" for node in graph.graph.nodes):
+                    stage = LOOPING
                 say(f"{stage} on {device}")
                 session.run(None, {n: array_of(v) for n, v in feeds.items()})
         return "ran", ""
