@@ -16,6 +16,8 @@ MARKERS = (
     "hal_profile(name): a conformance case whose operators are all in the profile",
 )
 
+_CASES = ("hal_conformance", "hal_conformance.case")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Called by pytest when it starts."""
@@ -62,3 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
         from hal_conformance.pytest_cases import Conformance
 
         config.pluginmanager.register(Conformance(config), "hal-conformance-cases")
+    elif config.getoption("pyargs") and any(a.split("::")[0] in _CASES for a in config.args):
+        raise pytest.UsageError(
+            "name the device to test, as `hal devices` lists it: --hal-device ID"
+        )
