@@ -6,9 +6,10 @@ This module is the first of the plugin that imports torch.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 # torch >= 2.5 imports every installed out-of-tree backend with itself, and one that cannot start
@@ -19,7 +20,7 @@ os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
 import numpy as np
 import torch
 
-__all__ = ["InferenceMode", "cuda_float32"]
+__all__ = ["InferenceMode", "cuda_float32", "opaque_linear"]
 
 # A view of read-only memory makes torch warn, once in a process, that it cannot protect it.
 # Kernels never write to their inputs, so the warning is spent here, before anyone sees it.
@@ -52,3 +53,26 @@ def cuda_float32(precision: str) -> Iterator[None]:
     finally:
         for place, value in changed:
             place.fp32_precision = value
+
+
+@functools.cache
+def opaque_linear() -> Callable[..., torch.Tensor]:
+    """oneDNN's product (x, weight, bias or None), in a graph that TorchInductor gets.
+
+    Its patterns of freezing assume that every `mkldnn::_linear_pointwise` is their own, with a
+    packed weight, and assert it where an Add follows (torch 2.13,
+    torch/_inductor/fx_passes/mkldnn_fusion.py, is_linear_add_bias).
+    """
+    make: Any = torch.library.Library  # untyped
+    library = make("hal_torch", "DEF")
+    library.define("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
+    linear = torch.ops.mkldnn._linear_pointwise.default
+    library.impl("linear", lambda x, w, b: linear(x, w, b, "none", [], ""), "CPU")
+    library.impl("linear", lambda x, w, b: x.new_empty((*x.shape[:-1], w.shape[0])), "Meta")
+    _KEPT.append(library)
+    made: Callable[..., torch.Tensor] = torch.ops.hal_torch.linear.default
+    return made
+
+
+_KEPT: list[Any] = []
+"""An operator is gone with its library."""

@@ -14,7 +14,7 @@ from hal.kernels.rewriting import Block, Constants
 from hal.model import Model
 from hal_torch.arrays import TorchArrays
 from hal_torch.devices import list_devices, torch_device
-from hal_torch.fuse import fuse_convolutions
+from hal_torch.fusion import fuse
 from hal_torch.kernels import TABLE
 from hal_torch.options import TorchOptions
 from hal_torch.precision import policy
@@ -55,10 +55,11 @@ class TorchBackend(KernelBackend):
     def rewrite(
         self, block: Block, constants: Constants, device: Device, options: Mapping[str, Option]
     ) -> None:
-        """Convolutions on the CPU become oneDNN's own calls, unless TorchInductor will do that."""
+        """Products and convolutions on the CPU become oneDNN's own calls."""
         own = TorchOptions.parse(device, options)
-        if device.id == "torch:cpu" and own.mode == "eager" and own.channels_last is not False:
-            fuse_convolutions(block, constants)
+        if device.id == "torch:cpu":
+            images = own.channels_last is not False
+            fuse(block, constants, traced=own.mode == "compile", images=images)
 
     def finish(
         self,

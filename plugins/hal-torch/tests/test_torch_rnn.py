@@ -7,7 +7,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+import hal
 from hal.errors import UnsupportedError
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
@@ -229,3 +231,49 @@ def test_unknown_activation_is_refused(run_node: Any) -> None:
     given = {"hidden_size": HIDDEN, "activations": ["Swish"]}
     with pytest.raises(UnsupportedError, match="Swish"):
         run_node("RNN", node_inputs("RNN", 1, {}), ["float"], given)
+
+
+@pytest.mark.parametrize(("layout", "bias"), [(0, True), (1, True), (0, False)])
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+def test_lstm_of_constant_weights_over_changing_shapes(
+    torch_backend: Any, torch_cpu: Any, direction: str, layout: int, bias: bool
+) -> None:
+    """The weights are laid out at the first run, for its shape."""
+    directions, hidden, features = 2 if direction == "bidirectional" else 1, 96, 64
+    random = np.random.default_rng(2)
+
+    def normal(*shape: int) -> Any:
+        return random.normal(size=shape).astype(np.float32) / 4
+
+    weights = {
+        "w": normal(directions, 4 * hidden, features),
+        "r": normal(directions, 4 * hidden, hidden),
+        "b": normal(directions, 8 * hidden),
+    }
+    if not bias:
+        del weights["b"]
+    info = helper.make_tensor_value_info
+
+    def compiled(fed: Any) -> Any:
+        node = helper.make_node(
+            "LSTM", ["x", *weights], ["y", "h", "c"], hidden_size=hidden, direction=direction,
+            layout=layout,
+        )  # fmt: skip
+        graph = helper.make_graph(
+            [node], "g",
+            [info(n, TensorProto.FLOAT, None) for n in ("x", *fed)],
+            [info(n, TensorProto.FLOAT, None) for n in "yhc"],
+            [numpy_helper.from_array(a, n) for n, a in weights.items() if n not in fed],
+        )  # fmt: skip
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+        return torch_backend.compile(torch_cpu, hal.Model(made.SerializeToString()), {})
+
+    constant, fed = compiled(()), compiled(weights)
+    for steps, batch in ((32, 1), (7, 4), (32, 1), (32, 2), (1, 33), (32, 0)):
+        x = normal(*((steps, batch, features) if layout == 0 else (batch, steps, features)))
+        given = {n: hal.Tensor.from_numpy(a) for n, a in {"x": x, **weights}.items()}
+        got, want = constant.run({"x": given["x"]}), fed.run(given)
+        for name in "yhc":
+            np.testing.assert_allclose(
+                got[name].numpy(), want[name].numpy(), rtol=1e-4, atol=1e-5, err_msg=name
+            )

@@ -11,6 +11,7 @@ import torch
 
 from hal.errors import UnsupportedError
 from hal.kernels import KernelTable, NodeInfo
+from hal_torch.kernels._packed_lstm import PackedLstm
 from hal_torch.kernels._steps import Cell, Weights, activations, run_direction
 from hal_torch.kernels._window import widened
 
@@ -106,6 +107,9 @@ def recurrent(node: NodeInfo) -> Kernel:
     absent = (*(not type_ for type_ in node.input_types), *(True,) * 8)
     ready = all(given[i] is not None or absent[i] for i in (1, 2, 3))
     constant = _fused_weights(layer, *given[1:4]) if fused is not None and ready else None
+    packed = None
+    if constant is not None and layer.kind == "LSTM" and PackedLstm.takes(constant):
+        packed, constant = PackedLstm(constant, layer.backward), None
 
     def run(
         x: Tensor,
@@ -125,9 +129,14 @@ def recurrent(node: NodeInfo) -> Kernel:
         h = _initial(initial_h, layer, x, r.shape[-1])
         c = _initial(initial_c, layer, x, r.shape[-1]) if layer.kind == "LSTM" else None
         lengths = _lengths(sequence_lens, x)
-        made = None
-        if fused is not None and lengths is None and p is None and x.numel():
-            weights = constant or _fused_weights(layer, w, r, b)
+        made: tuple[Tensor, Tensor, Tensor | None] | None = None
+        plain = lengths is None and p is None and x.numel()
+        # A trace makes layouts of its own, and a gradient goes through no layout.
+        own = type(x) is Tensor and not torch.is_grad_enabled()
+        if plain and packed is not None and c is not None and own:
+            made = packed(x, h, c)
+        elif plain and fused is not None:
+            weights = constant or (packed and packed.weights) or _fused_weights(layer, w, r, b)
             try:
                 made = _run_fused(layer, fused, weights, x, h, c)
             except NotImplementedError:  # an out-of-tree device without torch's fused cells

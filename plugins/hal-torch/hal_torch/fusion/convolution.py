@@ -19,6 +19,7 @@ import torch.nn.functional as F
 
 from hal.kernels import NodeInfo
 from hal.kernels.rewriting import Block, Constants, Step, Value
+from hal_torch.fusion._uses import Uses
 from hal_torch.kernels._window import Window
 
 __all__ = ["fuse_convolutions"]
@@ -31,9 +32,7 @@ _NO_UNARY: Unary = ("none", [], "")
 
 def fuse_convolutions(block: Block, constants: Constants) -> None:
     """Replace convolutions of constant weights, and what follows them, in place."""
-    if not torch._C._has_mkldnn:
-        return
-    graph = _Uses(block)
+    graph = Uses(block)
     chains = [
         _Chain(graph, step, info, weight, constants)
         for step in block.steps
@@ -46,34 +45,6 @@ def fuse_convolutions(block: Block, constants: Constants) -> None:
         for step in block.steps
         if id(step) in last or id(step) not in gone
     ]
-    for step in block.steps:
-        # oneDNN's own calls have no gradient.
-        for inner in step.blocks if step.op_type != "Gradient" else ():
-            fuse_convolutions(inner, constants)
-
-
-class _Uses:
-    """Who reads each value of a block."""
-
-    def __init__(self, block: Block) -> None:
-        self._readers: dict[int, list[Step | None]] = {}
-        self.taken: set[int] = set()
-        """Steps that are part of a chain."""
-        for step in block.steps:
-            inner = [v for b in step.blocks for v in b.captures()]
-            for value in (*step.args, *inner):
-                if value is not None:
-                    self._readers.setdefault(id(value), []).append(None if inner else step)
-        for value in block.results:
-            if value is not None:
-                self._readers.setdefault(id(value), []).append(None)
-
-    def only_reader(self, value: Value | None) -> Step | None:
-        """The one step that reads a value, if one reads it, once, and none takes it yet."""
-        readers = self._readers.get(id(value), [])
-        if len(readers) != 1 or readers[0] is None or id(readers[0]) in self.taken:
-            return None
-        return readers[0]
 
 
 def _candidate(step: Step) -> list[tuple[NodeInfo, Value]]:
@@ -99,7 +70,7 @@ class _Chain:
     """A convolution and the steps that go into its call."""
 
     def __init__(
-        self, uses: _Uses, step: Step, info: NodeInfo, weight: Value, constants: Constants
+        self, uses: Uses, step: Step, info: NodeInfo, weight: Value, constants: Constants
     ) -> None:
         self._constants = constants
         self.steps = [step]

@@ -1,0 +1,158 @@
+"""What is rewritten before code is made of a program on the CPU: fewer steps, the same results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+import hal
+
+RNG = np.random.default_rng(5)
+DEPTH, WIDTH = 48, 40
+W = RNG.standard_normal((DEPTH, WIDTH)).astype(np.float32)
+ROW = RNG.standard_normal(WIDTH).astype(np.float32)
+SHAPES = [(3, DEPTH), (2, 150, DEPTH), (1, DEPTH), (300, DEPTH), (0, DEPTH), (2, 0, DEPTH)]
+"""Few rows, enough for oneDNN to be worth it, and few again with the weight packed."""
+
+onednn = pytest.mark.skipif(not torch._C._has_mkldnn, reason="this torch is built without oneDNN")
+
+
+def node(op_type: str, inputs: str, output: str, **attributes: Any) -> Any:
+    return helper.make_node(op_type, inputs.split(), [output], name=output, **attributes)
+
+
+@pytest.fixture
+def compiled(torch_backend, torch_cpu):
+    def make(nodes: Any, weights: Any, outputs: str = "y", mode: str = "eager") -> Any:
+        info, kind = helper.make_tensor_value_info, TensorProto.FLOAT
+        graph = helper.make_graph(
+            nodes,
+            "g",
+            [info("x", kind, None)],
+            [info(name, kind, None) for name in outputs.split()],
+            [numpy_helper.from_array(a, n) for n, a in weights.items()],
+        )
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+        model = hal.Model(made.SerializeToString())
+        return torch_backend.compile(torch_cpu, model, {"mode": mode})
+
+    return make
+
+
+def run(executable: Any, x: Any) -> list[Any]:
+    return [v.numpy() for v in executable.run({"x": hal.Tensor.from_numpy(x)}).values()]
+
+
+PRODUCTS = {
+    "matmul": ([node("MatMul", "x w", "y")], {"w": W}, 0),
+    "bias": ([node("MatMul", "x w", "p"), node("Add", "p b", "y")], {"w": W, "b": ROW}, ROW),
+    "bias-first": ([node("MatMul", "x w", "p"), node("Add", "b p", "y")], {"w": W, "b": ROW}, ROW),
+    "scalar": (
+        [node("MatMul", "x w", "p"), node("Add", "p b", "y")],
+        {"w": W, "b": np.float32(2)},
+        2,
+    ),
+    "itself": ([node("MatMul", "x w", "p"), node("Add", "p p", "y")], {"w": W}, None),
+}
+
+
+@onednn
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [*((name, "eager") for name in PRODUCTS), ("bias", "compile"), ("itself", "compile")],
+)
+def test_product(compiled: Any, caplog: Any, name: str, mode: str) -> None:
+    nodes, weights, bias = PRODUCTS[name]
+    executable = compiled(nodes, weights, mode=mode)
+    assert executable.source.count(" = k") == (1 if "bias" in name else len(nodes))
+    shapes = [*SHAPES, (DEPTH,)] if mode == "eager" else SHAPES[:2]
+    for shape in shapes:
+        x = RNG.standard_normal(shape).astype(np.float32)
+        product = x.astype(np.float64) @ W
+        (got,) = run(executable, x)
+        want = 2 * product if bias is None else product + bias
+        assert got.shape == want.shape
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+    # A model that TorchInductor fails over runs as in eager mode.
+    assert not [r for r in caplog.records if r.name.startswith("hal_torch")]
+    assert {p.device for p in executable.placement().nodes} == {"torch:cpu"}
+
+
+@pytest.mark.parametrize("bias", [None, (WIDTH,), (1, WIDTH), (1,), (300, 1)], ids=str)
+@pytest.mark.parametrize(
+    "attributes", [{}, {"transB": 1}, {"transA": 1}, {"alpha": 0.5}, {"beta": 2.0}], ids=str
+)
+def test_gemm(compiled: Any, attributes: Any, bias: Any) -> None:
+    weights = {"w": np.ascontiguousarray(W.T) if attributes.get("transB") else W}
+    want: Any = 0.0
+    if bias is not None:
+        weights["b"] = RNG.standard_normal(bias).astype(np.float32)
+        want = attributes.get("beta", 1.0) * weights["b"].astype(np.float64)
+    nodes = [node("Gemm", "x w b" if bias else "x w", "y", **attributes)]
+    x = RNG.standard_normal((300, DEPTH)).astype(np.float32)
+    want = want + attributes.get("alpha", 1.0) * (x.astype(np.float64) @ W)
+    executable = compiled(nodes, weights)
+    fed = np.ascontiguousarray(x.T) if attributes.get("transA") else x
+    np.testing.assert_allclose(run(executable, fed)[0], want, rtol=1e-4, atol=1e-4)
+
+
+def test_product_that_others_read_keeps_its_value(compiled: Any) -> None:
+    nodes = [node("MatMul", "x w", "p"), node("Add", "p b", "y"), node("Neg", "p", "z")]
+    x = RNG.standard_normal((300, DEPTH)).astype(np.float32)
+    y, z = run(compiled(nodes, {"w": W, "b": ROW}, "y z"), x)
+    np.testing.assert_allclose(y, x @ W + ROW, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(z, -(x @ W), rtol=1e-4, atol=1e-4)
+
+
+def test_product_of_strided_rows(compiled: Any) -> None:
+    nodes = [node("Transpose", "x", "t", perm=[0, 2, 1]), node("MatMul", "t w", "y")]
+    x = RNG.standard_normal((2, DEPTH, 200)).astype(np.float32)
+    (got,) = run(compiled(nodes, {"w": W}), x)
+    np.testing.assert_allclose(got, x.swapaxes(1, 2) @ W, rtol=1e-4, atol=1e-4)
+
+
+def test_product_of_a_wrong_depth_names_its_node(compiled: Any) -> None:
+    executable = compiled([node("MatMul", "x w", "y")], {"w": W})
+    for rows in (2, 300, 2):
+        with pytest.raises(hal.errors.ExecutionError, match=r"'y'.*\(48, 40\)"):
+            run(executable, np.zeros((rows, DEPTH + 1), np.float32))
+        run(executable, np.zeros((rows, DEPTH), np.float32))
+
+
+def _guarded(*, zero: float = 0.0, test: str = "s") -> Any:
+    nodes = [
+        node("Softmax", "x", "s"),
+        node("IsNaN", test, "n"),
+        node("Where", "n zero s", "y"),
+    ]
+    return nodes, {"zero": np.float32(zero)}
+
+
+X = RNG.standard_normal((3, 4, 5)).astype(np.float32)
+X[0, 1] = -np.inf  # a row that is masked whole has no softmax
+X[1, 2, 3] = np.nan
+X[2, 0, :2] = -np.inf
+
+
+@pytest.mark.parametrize(
+    ("zero", "outputs", "steps"), [(0.0, "y", 2), (1.0, "y", 3), (0.0, "y s", 3)]
+)
+def test_softmax_guard(compiled: Any, zero: float, outputs: str, steps: int) -> None:
+    executable = compiled(*_guarded(zero=zero), outputs)
+    assert executable.source.count(" = k") == steps
+    got = run(executable, X)
+    soft = torch.softmax(torch.from_numpy(X), -1).numpy()
+    np.testing.assert_array_equal(got[0], np.where(np.isnan(soft), np.float32(zero), soft))
+    if len(got) > 1:
+        np.testing.assert_array_equal(got[1], soft)
+
+
+def test_guard_of_another_value_stays(compiled: Any) -> None:
+    executable = compiled(*_guarded(test="x"))
+    soft = torch.softmax(torch.from_numpy(X), -1).numpy()
+    want = np.where(np.isnan(X), np.float32(0), soft)
+    np.testing.assert_array_equal(run(executable, X)[0], want)
