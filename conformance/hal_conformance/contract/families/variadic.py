@@ -108,7 +108,13 @@ def where(ask: Ask) -> Iterator[Draft]:
         draw = ask.draw(slug)
         c = draw.tensor(ElementType.BOOL, shapes[0])
         x, y = draw.tensor(element, shapes[1]), draw.tensor(element, shapes[2])
-        yield ask.draft(slug, [c, x, y], [np.where(widen(c), widen(x), widen(y))])
+        yield ask.draft(
+            slug,
+            [c, x, y],
+            [np.where(widen(c), widen(x), widen(y))],
+            oracle="none" if element is ElementType.STRING else "widened",
+            reason="the evaluator cuts strings to the longest one of X",
+        )
     if is_float(element):
         c = narrow(np.array([True, False, True]), ElementType.BOOL)
         x, y = (
