@@ -30,6 +30,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
+from hal._text import printable
+
 __all__ = [
     "AbsentError",
     "BackendError",
@@ -67,17 +69,8 @@ class HalError(Exception):
     traceback: str = ""
 
     def __init__(self, message: str, *, next_step: str = "") -> None:
-        super().__init__(_line(message))
-        self.next_step = _line(next_step)
-
-
-def _line(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() else " " if c.isspace() else c.encode("unicode_escape").decode()
-        for c in text
-    )
+        super().__init__(printable(message))
+        self.next_step = printable(next_step)
 
 
 class UsageError(HalError):

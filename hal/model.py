@@ -6,12 +6,16 @@ import dataclasses
 import functools
 import hashlib
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 from hal.errors import ModelError, UsageError
 
 __all__ = ["Model"]
+
+_LARGEST = (1 << 31) - 1
+"""Bytes that a protobuf has at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,15 +33,28 @@ class Model:
 
     @classmethod
     def from_path(cls, path: Path | str) -> Model:
-        """Read a model file. Raises ModelError if it cannot be read or is empty."""
+        """Read a model file. Raises ModelError if it cannot be read, is empty, or is larger than a
+        protobuf can be (2 GiB)."""
         path = Path(path)
         try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ModelError(f"{path}: {error.strerror or error}") from None
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                if stat.S_ISCHR(status.st_mode):  # /dev/zero does not end
+                    raise ModelError(f"{path}: a device is no file")
+                size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+                data = file.read() if size <= _LARGEST else b""
+            folder = path.resolve().parent
+        except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+            raise ModelError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+        if size > _LARGEST or len(data) > _LARGEST:
+            raise ModelError(
+                f"{path}: {size or len(data)} bytes, and a model file has 2 GiB at most",
+                next_step="save its weights as external data: onnx.save(..., "
+                "save_as_external_data=True)",
+            )
         if not data:
             raise ModelError(f"{path}: the file is empty")
-        return cls(data, path.resolve().parent, source=str(path))
+        return cls(data, folder, source=str(path))
 
     @classmethod
     def of(cls, source: Any) -> Model:

@@ -189,3 +189,15 @@ def test_every_form_of_output_is_written(tmp_path: Path) -> None:
     for name in ("one.npy", "objects.npz"):
         with pytest.raises(DataError):
             read_npz(tmp_path / name)
+
+
+def test_names_of_a_model_do_not_reach_the_terminal_as_codes(path, tmp_path, capsys):
+    model = onnx.load(path)
+    model.graph.node[0].output[0] = model.graph.output[0].name = "y\x1b[31m"
+    made = str(tmp_path / "red.onnx")
+    onnx.save(model, made)
+    assert main(["run", made, "--device", "reference:cpu"]) == 0
+    assert main(["run", made, "--device", "fake:cpu"]) != 0
+    shown = capsys.readouterr()
+    assert r"y\x1b[31m" in shown.out and r"\x1b[31m" in shown.err
+    assert "\x1b" not in shown.out + shown.err

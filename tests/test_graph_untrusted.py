@@ -251,3 +251,18 @@ def test_an_attribute_has_one_value(attribute, reason):
     data = b"\x08\x09" + message(8, b"\x10\x14") + message(7, message(1, node))
     with pytest.raises(ModelError, match=reason):
         read_model(hal.Model(data))
+
+
+def test_what_is_no_model_file(tmp_path):
+    huge = tmp_path / "huge.onnx"
+    with huge.open("wb") as file:
+        file.truncate(10 << 40)  # sparse
+    for path, reason in {
+        huge: "has 2 GiB at most",
+        Path("/dev/zero"): "a device is no file",
+        tmp_path: "directory",
+        tmp_path / "none": "No such file",
+        Path("a\0b"): "null",
+    }.items():
+        with pytest.raises(ModelError, match=reason):
+            hal.Model.from_path(path)

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hal._text import printable
+
 __all__ = ["OutputConsole", "console", "human_bytes", "stderr_console", "table", "write_json"]
 
 _UNBOUNDED = 10_000
@@ -19,7 +21,11 @@ _STYLES = {"ready": "green", "absent": "dim", "unavailable": "yellow", "broken":
 
 
 class OutputConsole(Console):
-    """A rich console that lets `main` handle a closed pipe."""
+    """A rich console that lets `main` handle a closed pipe, and shows no control characters."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        shown = (printable(o, keep="\n\t") if isinstance(o, str) else o for o in objects)
+        super().print(*shown, **options)
 
     def on_broken_pipe(self) -> NoReturn:
         raise BrokenPipeError
@@ -60,7 +66,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str =
             overflow="fold",
         )
     for row in rows:
-        result.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+        result.add_row(
+            *(Text(printable(cell, keep="\n"), style=_STYLES.get(cell, "")) for cell in row)
+        )
     return result
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hal.cli._npz import read_npz
-from hal.cli._output import console, stderr_console, table, write_json
+from hal.cli._output import console, human_bytes, stderr_console, table, write_json
 from hal.cli.completion import complete_device
 from hal.errors import OutputError, UsageError
 from hal.routing import GOALS, Route, route
@@ -146,7 +146,7 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
             _counted(part.operators),
             str(len(part.takes)),
             str(len(part.gives)),
-            _size(part.bytes),
+            human_bytes(int(part.bytes)) if part.bytes else "",
             duration(part.seconds),
         )
         for number, part in enumerate(plan.parts, 1)
@@ -167,14 +167,6 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
 def _counted(operators: Mapping[str, int]) -> str:
     shown = [f"{n} {name}" if n > 1 else name for name, n in list(operators.items())[:5]]
     return ", ".join(shown) + (", ..." if len(operators) > 5 else "")
-
-
-def _size(size: float) -> str:
-    """Bytes in the unit that reads best; "" for none."""
-    for factor, unit in ((2**20, "MiB"), (2**10, "KiB"), (1, "B")):
-        if size >= factor:
-            return f"{size / factor:.3g} {unit}"
-    return ""
 
 
 def parse_sizes(words: list[str] | tuple[str, ...]) -> dict[str, int]:
