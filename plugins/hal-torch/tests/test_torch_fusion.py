@@ -156,3 +156,49 @@ def test_guard_of_another_value_stays(compiled: Any) -> None:
     soft = torch.softmax(torch.from_numpy(X), -1).numpy()
     want = np.where(np.isnan(X), np.float32(0), soft)
     np.testing.assert_array_equal(run(executable, X)[0], want)
+
+
+def _gelu(**changed: Any) -> Any:
+    weights = {
+        "half": 0.5,
+        "three": 3.0,
+        "cubic": 0.044715,
+        "scale": np.sqrt(2 / np.pi),
+        "one": 1.0,
+    }
+    nodes = [
+        node("Mul", "x half", "h"),
+        node("Pow", "x three", "p"),
+        node("Mul", "cubic p", "q"),
+        node("Add", "x q", "s"),
+        node("Mul", "s scale", "m"),
+        node("Tanh", "m", "t"),
+        node("Add", "t one", "o"),
+        node("Mul", "h o", "y"),
+    ]
+    return nodes, {name: np.float32(v) for name, v in {**weights, **changed}.items()}
+
+
+@pytest.mark.parametrize(
+    ("changed", "outputs", "steps"),
+    [
+        ({}, "y", 1),
+        ({"three": 2.0}, "y", 8),
+        ({"one": 2.0}, "y", 8),
+        ({}, "y t", 8),
+        ({}, "y h", 2),
+    ],
+    ids=str,
+)
+def test_gelu_written_out(compiled: Any, changed: Any, outputs: str, steps: int) -> None:
+    nodes, weights = _gelu(**changed)
+    executable = compiled(nodes, weights, outputs)
+    assert executable.source.count(" = k") == steps
+    x = np.float32([-np.inf, -9, -1.5, -0.0, 0, 1e-3, 0.7, 2, 30, np.inf, np.nan])
+    given = {name: float(v) for name, v in weights.items()}
+    wide = x.astype(np.float64)
+    with np.errstate(all="ignore"):
+        inner = given["scale"] * (wide + given["cubic"] * wide ** given["three"])
+        want = wide * given["half"] * (np.tanh(inner) + given["one"])
+    got = run(executable, x)
+    np.testing.assert_allclose(got[0], want, rtol=1e-5, atol=1e-6)

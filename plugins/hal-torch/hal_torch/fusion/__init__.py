@@ -6,6 +6,7 @@ import torch
 
 from hal.kernels.rewriting import Block, Constants
 from hal_torch.fusion.convolution import fuse_convolutions
+from hal_torch.fusion.gelu import fuse_gelu
 from hal_torch.fusion.guard import fuse_guards
 from hal_torch.fusion.linear import fuse_products
 
@@ -17,6 +18,7 @@ def fuse(block: Block, constants: Constants, *, traced: bool, images: bool) -> N
     and fuses the rest itself. `images`: convolutions may take their channels last."""
     if not traced:
         fuse_guards(block, constants)
+        fuse_gelu(block, constants)
     if torch._C._has_mkldnn:
         fuse_products(block, constants, traced=traced)
         if images and not traced:
