@@ -85,7 +85,9 @@ def add_speed(
     reference: str,
     budget: float | None,
 ) -> list[DeviceReport]:
-    """The reports, each with how fast its device is; as they are after Ctrl-C."""
+    """The reports, each with how fast its device is; as they are after Ctrl-C. Routing is told of
+    it, where the devices are as it uses them."""
+    from hal.routing import record_times  # here, for a quick --help
     from hal_conformance.speed.run import BUDGET, run_speed
     from hal_conformance.speed.targets import targets
 
@@ -104,6 +106,9 @@ def add_speed(
             reference=reference,
             advance=advance,
         )
+    for device in devices if not plan.options else ():
+        if not device.emulated:
+            record_times(device, _times(found[device.id]))
     return [dataclasses.replace(r, speed=found.get(r.device.id)) for r in reports]
 
 
@@ -125,6 +130,15 @@ def show_speed(terminal: Terminal, reports: Sequence[DeviceReport]) -> None:
             terminal.out.print(Text(f"and {more} more: --json FILE and --html FILE have them all"))
         for note in speed.notes:
             terminal.note(f"{report.device.id}: {note}")
+
+
+def _times(speed: SpeedReport) -> dict[str, list[tuple[float, float, float]]]:
+    times: dict[str, list[tuple[float, float, float]]] = {}
+    for entry in speed.timed:
+        if entry.seconds is not None:
+            own = times.setdefault(entry.operator, [])
+            own.append((entry.seconds, entry.operations, float(entry.bytes)))
+    return times
 
 
 def _row(speed: SpeedReport, entry: SpeedEntry) -> list[str]:

@@ -21,6 +21,9 @@ from hal import SequenceValue, Tensor, Value
 from hal.cli import main
 from hal.contract import contract
 from hal.plugins import Registry, load_plugins
+from hal.routing._environment import machine
+from hal.routing._evidence import operator_times
+from hal.store import Store
 from hal.timing import ROUNDS
 
 BIG = 32 << 20
@@ -106,8 +109,12 @@ def test_operations_and_bytes(
 
 @pytest.mark.usefixtures("quick")
 def test_the_report_has_times_rates_ceilings_and_ratios(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    registry: Registry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv("HAL_HOME", str(tmp_path))
     file = tmp_path / "report.json"
     arguments = ["-d", "ort:cpu", "-d", "torch:cpu", "-k", "node/test_relu", "--speed"]
     assert main(["conformance", *arguments, "--json", str(file)]) == 0
@@ -125,6 +132,9 @@ def test_the_report_has_times_rates_ceilings_and_ratios(
     assert all(torch.ratio(e) for e in torch.entries)
     assert not any(ort.ratio(e) for e in ort.entries)
     assert torch.entries[0].reference == ort.entries[0].blocks
+    with Store() as store:  # routing is told
+        kept = operator_times(store, registry.find_device("torch:cpu"), machine())
+    assert kept["Relu"] == tuple((e.seconds, e.operations, e.bytes) for e in torch.entries)
     said = capsys.readouterr().out
     assert "ort:cpu: speed of 1 of 1 operators; ceilings: matmul" in said
     assert "times ort:cpu" in said

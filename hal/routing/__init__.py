@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hal.routing._candidate import Candidate
 from hal.routing._engine import Bound, Engine, HostedEngine, LocalEngine, open_engine
-from hal.routing._evidence import record_evidence
+from hal.routing._evidence import record_evidence, record_times
 from hal.routing._policy import GOALS, Policy
 from hal.routing._report import Route, Row
 from hal.routing._route import route
@@ -25,5 +25,6 @@ __all__ = [
     "Row",
     "open_engine",
     "record_evidence",
+    "record_times",
     "route",
 ]

@@ -2,7 +2,8 @@
 
 A roofline of the model (arithmetic, bytes moved, calls) gives a first guess, with the speed that
 its backend declares; what this machine has measured of other models corrects it, the more the more
-alike they are.
+alike they are. Where a conformance run has timed operators on the device, their times added up
+count as one model more.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from hal.errors import HalError
 from hal.graph import Graph, ModelGraph, Node, read_model
 from hal.model import Model
 from hal.routing._candidates import Entry
+from hal.routing._evidence import Times, operator_times
 from hal.store import Store
 
 __all__ = ["CostModel", "NodeCosts", "Work", "work_of"]
@@ -34,13 +36,19 @@ _NEAR = 0.6
 other."""
 _PRIOR = 0.3
 """How many models like this one a declared speed is worth."""
+_OPERATORS = 1.0
+"""How many models like this one the times of its operators, one by one, are worth."""
+_VIEWS = frozenset(
+    ["Constant", "Dropout", "Flatten", "Identity", "Reshape", "Shape", "Squeeze", "Unsqueeze"]
+)
+"""They copy by themselves, and not within a model."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
     """What one run of a model takes: operations (two a multiply-add) in convolutions, in grouped
     ones, in matrix products and elsewhere; bytes of all operands; bytes in and out; nodes. `known`
-    says that the shapes were."""
+    says that the shapes were. `operators`: by key the operations in products, and the bytes."""
 
     convolution: float
     grouped: float
@@ -50,6 +58,7 @@ class Work:
     transfer: float
     nodes: int
     known: bool
+    operators: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
     @property
     def operations(self) -> float:
@@ -80,6 +89,8 @@ class CostModel:
     not count."""
 
     def __init__(self, store: Store, machine: Mapping[str, str], *, without: str = "") -> None:
+        self._store, self._machine = store, machine
+        self._times: dict[str, dict[str, tuple[Times, ...]]] = {}
         self._found: dict[str, list[tuple[tuple[float, ...], float]]] = {}
         for row in store.rows("measurements"):
             document = row.document
@@ -96,10 +107,18 @@ class CostModel:
         # The time of one run, which is what was measured, says little of what is for another goal.
         if entry.goal:
             return guess(entry, work)
-        return guess(entry, work) * math.exp(self._correction(entry.candidate.label, work))
+        return guess(entry, work) * math.exp(self._correction(entry, work))
 
-    def _correction(self, label: str, work: Work) -> float:
+    def _correction(self, entry: Entry, work: Work) -> float:
         total, weights = 0.0, _PRIOR
+        label, device = entry.candidate.label, entry.candidate.device
+        if label == device.id:  # operators were timed in the usual form alone
+            if label not in self._times:
+                self._times[label] = operator_times(self._store, device, self._machine)
+            added = added_up(self._times[label], entry, work)
+            if added:
+                total += _OPERATORS * math.log(added / guess(entry, work))
+                weights += _OPERATORS
         for features, correction in self._found.get(label, ()):
             distance = math.dist(features, work.features) / _NEAR
             weight = 0.5 ** (distance * distance)
@@ -119,6 +138,32 @@ def guess(entry: Entry, work: Work) -> float:
     )  # fmt: skip
     share = fast / max(work.operations, 1.0)
     return seconds * ((1 - share) + share / entry.speed)
+
+
+def added_up(times: Mapping[str, tuple[Times, ...]], entry: Entry, work: Work) -> float:
+    """The seconds of a model by those of its operators, each at the rate of its own sizes: of
+    operations for products, else of bytes. 0 where too little of the model was timed.
+
+    The shortest time of all is what a run costs whatever it does; it counts once. The work of
+    operators that were not timed takes its share of the roofline.
+    """
+    floor = min((s for sizes in times.values() for s, _, _ in sizes), default=0.0)
+    total, roofline, known = floor, 0.0, 0.0
+    peak, bandwidth = _PEAKS.get(entry.candidate.device.kind, _ACCELERATOR)
+    for key, (operations, moved) in work.operators.items():
+        if key in _VIEWS:
+            continue
+        share = max(operations / peak, moved / bandwidth)
+        roofline += share
+        sizes = times.get(key, ())
+        base = sum(o if operations else b for _, o, b in sizes)
+        if base:
+            net = sum(max(s - floor, 0.0) for s, _, _ in sizes)
+            total += net / base * (operations or moved)
+            known += share
+        else:
+            total += share / entry.speed
+    return total + work.nodes * _CALL if known > roofline / 2 else 0.0
 
 
 def measured(entry: Entry, work: Work, seconds: float) -> dict[str, Any]:
@@ -175,20 +220,44 @@ class _Counter:
         self._shapes.update((n, tuple(s)) for n, s in shapes.items())
 
     def work(self) -> Work:
-        sums = dict.fromkeys(("convolution", "grouped", "product", "other", "bytes"), 0.0)
+        sums = dict.fromkeys(("convolution", "grouped", "product", "other"), 0.0)
+        operators: dict[str, tuple[float, float]] = {}
+        total = 0.0
         for node in self._graph.nodes:
             kind, operations = self._operations(node)
+            moved = 4.0 * sum(self.size(n) for n in (*node.inputs, *node.outputs) if n)
             sums[kind] += operations
-            sums["bytes"] += 4.0 * sum(self.size(n) for n in (*node.inputs, *node.outputs) if n)
-        return Work(**sums, transfer=self._transfer(self._graph), nodes=len(self._graph.nodes),
-                    known=self._known)  # fmt: skip
+            total += moved
+            before = operators.get(node.operator, (0.0, 0.0))
+            products = 0.0 if kind == "other" else operations
+            operators[node.operator] = before[0] + products, before[1] + moved
+        return Work(
+            sums["convolution"],
+            sums["grouped"],
+            sums["product"],
+            sums["other"],
+            bytes=total,
+            transfer=self._transfer(self._graph),
+            nodes=len(self._graph.nodes),
+            known=self._known,
+            operators=operators,
+        )
 
     def node(self, node: Node) -> Work:
         sums = dict.fromkeys(("convolution", "grouped", "product", "other"), 0.0)
         kind, operations = self._operations(node)
         sums[kind] = operations
         moved = 4.0 * sum(self.size(n) for n in (*node.inputs, *node.outputs) if n)
-        return Work(**sums, bytes=moved, transfer=0.0, nodes=1, known=self._known)
+        return Work(
+            sums["convolution"],
+            sums["grouped"],
+            sums["product"],
+            sums["other"],
+            bytes=moved,
+            transfer=0.0,
+            nodes=1,
+            known=self._known,
+        )
 
     def _transfer(self, graph: Graph) -> float:
         ends = (*graph.inputs, *graph.outputs)

@@ -30,6 +30,9 @@ hit all blocks of one."""
 _TOGETHER_BYTES = 128 << 20
 _LONGEST = 30.0
 """Seconds that one call may take at most."""
+_ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
+"""Freed memory is used again. By default glibc gives large blocks back at once, and the next run is
+all page faults: a model's own planning of memory spares it these, a model of one node cannot."""
 Advance = Callable[[object], None]
 Timings = dict[str, Timed]
 """By device."""
@@ -83,7 +86,10 @@ class _Bench:
         self._devices, self._targets, self._options = devices, targets, options
         self._budget = budget * len(devices)
         self._new_host = functools.partial(
-            registry.host, timeout=min(limits.timeout, _LONGEST), memory=limits.memory
+            registry.host,
+            timeout=min(limits.timeout, _LONGEST),
+            memory=limits.memory,
+            env=_ALLOCATOR,
         )
         self._hosts: dict[str, Host] = {}
         self._found: list[tuple[Target, Timings | None]] = []
