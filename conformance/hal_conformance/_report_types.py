@@ -215,6 +215,17 @@ class DeepReport:
     def complete(self) -> bool:
         return self.searched == self.targets
 
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        total = sum(self.outcomes.values())
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in self.outcomes.items())
+        reached = f"{self.targets}" if self.complete else f"{self.searched} of {self.targets}"
+        return (
+            f"deep, beside the score: {total} cases of {reached} operators and types ({counts}); "
+            f"{len(self.failures)} fail, each shrunk to a minimal case; {self.seconds:.0f} s"
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class DeviceReport:

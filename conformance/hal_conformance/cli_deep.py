@@ -12,7 +12,7 @@ from rich.text import Text
 from hal.cli._output import table
 from hal.errors import UsageError
 from hal.plugins import Registry
-from hal_conformance.report import DeepReport, DeviceReport
+from hal_conformance.report import DeviceReport
 from hal_conformance.session import Plan, options_of
 from hal_conformance.terminal import Terminal
 
@@ -81,7 +81,7 @@ def show_deep(terminal: Terminal, reports: Sequence[DeviceReport]) -> None:
     for report in reports:
         if report.deep is None:
             continue
-        terminal.out.print(Text(_summary(report.device.id, report.deep)))
+        terminal.out.print(Text(f"{report.device.id}: {report.deep.summary}"))
         rows = [
             (r.id, r.outcome.value, textwrap.shorten(r.reason, _REASON_WIDTH, placeholder=" …"))
             for r in report.deep.failures[:_SHOWN]
@@ -93,14 +93,3 @@ def show_deep(terminal: Terminal, reports: Sequence[DeviceReport]) -> None:
             terminal.out.print(Text(f"and {more} more: --json FILE has them all"))
         for note in report.deep.notes:
             terminal.note(f"{report.device.id}: {note}")
-
-
-def _summary(device: str, deep: DeepReport) -> str:
-    total = sum(deep.outcomes.values())
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in deep.outcomes.items())
-    reached = f"{deep.searched} of {deep.targets}" if not deep.complete else f"{deep.targets}"
-    return (
-        f"{device}: deep, beside the score: {total} cases of {reached} operators and types "
-        f"({counts}); {len(deep.failures)} fail, each shrunk to a minimal case; "
-        f"{deep.seconds:.0f} s"
-    )

@@ -35,7 +35,8 @@ def render_junit(report: Report) -> str:
 
     A case that is wrong, fell back or is not as the expectations say is a failure; one that broke
     is an error; one that the backend declined, that has no verdict or that is an expected failure
-    is skipped. What else makes the run red is a test case of its own, named "run".
+    is skipped; so is what --depth deep found, which leaves the run green. What else makes the run
+    red is a test case of its own, named "run".
     """
     root = ET.Element("testsuites", name="hal conformance")
     suites = [_suite(root, r) for r in report.reports]
@@ -63,6 +64,9 @@ def _suite(root: ET.Element, report: DeviceReport) -> ET.Element:
         ET.SubElement(properties, "property", name=_clean(name), value=_clean(value))
     for result in report.cases:
         _case(suite, report.device.id, result)
+    for result in report.deep.failures if report.deep else ():
+        text = f"{result.outcome.value}, beside the score: {result.reason}"
+        _child(_named(suite, report.device.id, result), "skipped", text, "deep")
     if report.problems:
         run = ET.SubElement(suite, "testcase", classname=_clean(report.device.id), name="run")
         run.set("time", "0")
@@ -72,15 +76,19 @@ def _suite(root: ET.Element, report: DeviceReport) -> ET.Element:
     return suite
 
 
-def _case(suite: ET.Element, device: str, result: CaseResult) -> None:
+def _named(suite: ET.Element, device: str, result: CaseResult) -> ET.Element:
     folder, _, name = result.id.rpartition("/")
-    case = ET.SubElement(
+    return ET.SubElement(
         suite,
         "testcase",
         classname=_clean(f"{device}.{folder.replace('/', '.')}"),
         name=_clean(name),
         time=_seconds(result.seconds),
     )
+
+
+def _case(suite: ET.Element, device: str, result: CaseResult) -> None:
+    case = _named(suite, device, result)
     outcome, reason = result.outcome, result.reason or result.outcome.value
     if result.expected == "stale":
         text = "passes, but the expectations list it as failing"

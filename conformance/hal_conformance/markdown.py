@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hal import OutcomeClass
 from hal_conformance._files import write_text
 from hal_conformance._speed_text import amount, percent, ratio
 from hal_conformance.precision import marked
-from hal_conformance.report import DeviceReport
+from hal_conformance.report import DeepReport, DeviceReport
 from hal_conformance.side_by_side import Run, score_rows
 from hal_conformance.speed_table import (
     SpeedCell,
@@ -23,6 +24,8 @@ __all__ = ["render_markdown", "write_markdown"]
 
 _SPEEDS = 20
 """Rows of operators."""
+_REASON = 200
+"""Characters."""
 
 
 def write_markdown(runs: Sequence[Run], path: Path) -> None:
@@ -39,6 +42,7 @@ def render_markdown(runs: Sequence[Run]) -> str:
     for run in runs:
         tables.setdefault(_measured(run.report), []).append(run)
     found = [_table(kind, members) for kind, members in tables.items()]
+    found += [_deep(run.label, run.report.deep) for run in runs if run.report.deep]
     timed = [run for run in runs if run.report.speed]
     if timed:
         found.append(_speed(timed))
@@ -103,6 +107,16 @@ def _profiles(runs: Sequence[Run]) -> list[str]:
         of_contract = f" (of {row.of_contract})" if row.of_contract else ""
         lines.append(_line([_text(row.profile) + of_contract, *(str(s or "") for s in row.scores)]))
     return lines
+
+
+def _deep(label: str, deep: DeepReport) -> str:
+    lines = [f"{_text(label)}: {_text(deep.summary)}.", ""]
+    if deep.failures:
+        lines += [_line(["minimal case", "outcome", "reason"]), _line("---" for _ in range(3))]
+    for result in deep.failures:
+        reason = textwrap.shorten(result.reason, _REASON, placeholder=" …")
+        lines.append(_line([_text(result.id), result.outcome.value, _text(reason)]))
+    return "\n".join(lines) + "\n"
 
 
 def _speed(runs: Sequence[Run]) -> str:

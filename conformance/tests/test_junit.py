@@ -19,7 +19,7 @@ from hal_conformance.report import (
 from hal_conformance.scoring import count_classes, count_outcomes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up import device_report, facts
+from made_up import deep_report, device_report, facts
 
 from hal import Device, Outcome
 
@@ -122,6 +122,16 @@ def test_expectations_decide_what_is_red() -> None:
         case = root.find("testsuite/testcase")
         assert case is not None
         assert tag_of(case) == tag
+
+
+def test_what_deep_found_is_skipped_as_it_leaves_the_run_green() -> None:
+    one = device_report("a:npu", facts(3), lambda i: Outcome.PASS)
+    report = Report((dataclasses.replace(one, deep=deep_report()),))
+    root = ET.fromstring(render_junit(report))
+    assert [root.get(n) for n in ("tests", "failures", "errors", "skipped")] == ["4", "0", "0", "1"]
+    (case,) = (c for c in root.iter("testcase") if c.get("name") == "int64-deep-1")
+    assert case.get("classname") == "a:npu.contract.Equal-19"
+    assert "crash, beside the score" in str(case.find("skipped").get("message"))  # type: ignore[union-attr]
 
 
 def test_what_else_makes_a_run_red_is_a_failure_of_its_own() -> None:

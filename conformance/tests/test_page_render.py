@@ -13,7 +13,7 @@ import pytest
 from hal_conformance.page import render_page
 from hal_conformance.report import Report, Selection
 from hal_conformance.side_by_side import differences, line_up
-from made_up import HOSTILE, device_report, facts, four_devices
+from made_up import HOSTILE, deep_report, device_report, facts, four_devices
 
 from hal import Outcome
 from hal.contract import contract
@@ -152,6 +152,15 @@ def test_speed_is_shown_against_the_ceilings() -> None:
 def test_without_speed_there_is_no_such_section() -> None:
     one = device_report("a:npu", facts(3), lambda i: Outcome.PASS)
     assert not [a for _, a in page_of(Report((one,))).tags if a.get("href") == "#speed"]
+
+
+def test_what_deep_found_is_shown_as_text() -> None:
+    one = device_report("a:npu", facts(3), lambda i: Outcome.PASS)
+    page = page_of(Report((dataclasses.replace(one, deep=deep_report()),)))
+    assert "contract/Equal-19/int64-deep-1" in page.shown
+    assert "deep: 1 minimal cases that fail" in page.shown
+    assert any("</script><img src=x" in text for text in page.shown)
+    assert not [t for t, _ in page.tags if t == "img"]
 
 
 def test_a_report_of_nothing_is_refused() -> None:

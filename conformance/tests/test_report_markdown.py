@@ -7,7 +7,7 @@ import dataclasses
 from hal_conformance.markdown import render_markdown
 from hal_conformance.report import Report, Selection
 from hal_conformance.side_by_side import Run, line_up
-from made_up import device_report, facts, four_devices
+from made_up import deep_report, device_report, facts, four_devices
 
 from hal import Outcome
 
@@ -84,3 +84,12 @@ def test_speed_has_a_row_a_device_and_the_operators_that_models_use_most() -> No
         "| 300 µs, 27 %, 0.33 × | 400 µs |"
     )
     assert conv.startswith("| Conv |")
+
+
+def test_what_deep_found_stands_apart_from_the_score() -> None:
+    one = device_report("a:npu", facts(3), lambda i: Outcome.PASS)
+    lines = lines_of(Report((dataclasses.replace(one, deep=deep_report()),)))
+    (said,) = (line for line in lines if line.startswith("a:npu: deep, beside the score"))
+    assert "8 cases of 2 operators and types (1 crash, 7 pass); 1 fail" in said
+    assert any(line.startswith("| contract/Equal-19/int64-deep-1 | crash |") for line in lines)
+    assert any(line.startswith("| a:npu | **3/3") for line in lines)

@@ -10,6 +10,7 @@ from hal_conformance.report import (
     CaseResult,
     Ceiling,
     ContractInfo,
+    DeepReport,
     DeviceReport,
     Environment,
     Limits,
@@ -113,6 +114,12 @@ def four_devices(count: int) -> Report:
             for number, one in enumerate(reports)
         )
     )
+
+
+def deep_report() -> DeepReport:
+    """Two operators and types were searched, one fails."""
+    one = CaseResult("contract/Equal-19/int64-deep-1", ("Equal",), Outcome.CRASH, "", HOSTILE, 0.01)
+    return DeepReport(5, 2, 2, {"crash": 1, "pass": 7}, (one,), (), 3.0)
 
 
 def speed_report(scale: float = 1.0, *, reference: str = "", emulated: bool = False) -> SpeedReport:
