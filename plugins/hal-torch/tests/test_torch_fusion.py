@@ -202,3 +202,41 @@ def test_gelu_written_out(compiled: Any, changed: Any, outputs: str, steps: int)
         want = wide * given["half"] * (np.tanh(inner) + given["one"])
     got = run(executable, x)
     np.testing.assert_allclose(got[0], want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("first", [(1, 2, 3, 4, 5), (-1, 2, 3, 4, 5), (0, 2, 3, 4, 5)], ids=str)
+@pytest.mark.parametrize("second", [(1, 6, 4, 5), (-1, 6, 4, 5), (0, 6, 4, 5)], ids=str)
+def test_channel_shuffle(compiled: Any, first: Any, second: Any) -> None:
+    nodes = [
+        node("Reshape", "x a", "p"),
+        node("Transpose", "p", "q", perm=[0, 2, 1, 3, 4]),
+        node("Reshape", "q b", "y"),
+    ]
+    executable = compiled(nodes, {"a": np.int64(first), "b": np.int64(second)})
+    assert executable.source.count(" = k") == 1
+    shapes = [(1, 6, 4, 5), (1, 120), (1, 4, 6, 5), (1, 6, 5, 4)]
+    if 1 not in (first[0], second[0]):
+        shapes += [(3, 6, 4, 5), (2, 2, 3, 20)]
+    for shape in shapes:
+        x = RNG.standard_normal(shape).astype(np.float32)
+        parts = x.reshape([shape[0] if n == 0 else n for n in first]).swapaxes(1, 2)
+        want = parts.reshape([parts.shape[0] if n == 0 else n for n in second])
+        np.testing.assert_array_equal(run(executable, x)[0], want)
+    if 1 in (first[0], second[0]):
+        with pytest.raises(hal.errors.ExecutionError, match="'p'"):
+            run(executable, np.zeros((2, 6, 4, 5), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("perm", "second"), [([0, 1, 2, 4, 3], (1, 6, 4, 5)), ([0, 2, 1, 3, 4], (1, 6, 5, 4))], ids=str
+)
+def test_other_reshapes_stay(compiled: Any, perm: Any, second: Any) -> None:
+    nodes = [
+        node("Reshape", "x a", "p"),
+        node("Transpose", "p", "q", perm=perm),
+        node("Reshape", "q b", "y"),
+    ]
+    executable = compiled(nodes, {"a": np.int64([1, 2, 3, 4, 5]), "b": np.int64(second)})
+    x = RNG.standard_normal((1, 6, 4, 5)).astype(np.float32)
+    want = x.reshape(1, 2, 3, 4, 5).transpose(perm).reshape(second)
+    np.testing.assert_array_equal(run(executable, x)[0], want)

@@ -9,6 +9,7 @@ from hal_torch.fusion.convolution import fuse_convolutions
 from hal_torch.fusion.gelu import fuse_gelu
 from hal_torch.fusion.guard import fuse_guards
 from hal_torch.fusion.linear import fuse_products
+from hal_torch.fusion.shuffle import fuse_shuffles
 
 __all__ = ["fuse"]
 
@@ -19,6 +20,7 @@ def fuse(block: Block, constants: Constants, *, traced: bool, images: bool) -> N
     if not traced:
         fuse_guards(block, constants)
         fuse_gelu(block, constants)
+        fuse_shuffles(block, constants)
     if torch._C._has_mkldnn:
         fuse_products(block, constants, traced=traced)
         if images and not traced:
