@@ -275,6 +275,13 @@ def complete(words: str, **env: str) -> list[str]:
     return done.stdout.split()
 
 
+def test_an_option_without_its_value_leads_to_the_commands_help(capsys: Any) -> None:
+    assert main(["devices", "--backend"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        *("error: Option '--backend' requires an argument.", "next: hal devices --help"),
+    ]
+
+
 def test_completion_of_commands_and_options() -> None:
     assert complete("hal dev") == ["devices"]
     assert "--timeout" in complete("hal devices --")

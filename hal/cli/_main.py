@@ -79,7 +79,7 @@ def run(
     except OSError as error:
         return _disk(error) if error.errno in _DISK else _bug(error)
     except Exception as error:  # noqa: BLE001 (whatever is left is a bug, and is reported as one)
-        usage = _usage(error)
+        usage = _usage(error, _command_path(name, arguments))
         return _bug(error) if usage is None else usage
 
 
@@ -94,7 +94,12 @@ def _hal_error(error: HalError) -> int:
     return error.exit_code
 
 
-def _usage(error: Exception) -> int | None:
+def _command_path(name: str, arguments: Sequence[str]) -> str:
+    """The command that these arguments name first."""
+    return " ".join((name, *(a for a in arguments[:1] if a.isalpha())))
+
+
+def _usage(error: Exception, command: str) -> int | None:
     """Say what Typer found wrong with the arguments; None if the error is not of that kind.
 
     Typer before 0.20 raises click's exceptions and later ones its own copy of them; both have
@@ -103,7 +108,7 @@ def _usage(error: Exception) -> int | None:
     if not any(cls.__name__ == "ClickException" for cls in type(error).__mro__):
         return None
     context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "hal"
+    path = context.command_path if context is not None else command  # the parser knows none
     _say(f"error: {_one_line(error.format_message())}")  # type: ignore[attr-defined]
     _say(f"next: {path} --help")
     return 2

@@ -126,7 +126,8 @@ def widen(tensor: Tensor) -> Array:
     if is_complex(element):
         return array.astype(np.complex128)
     if is_float(element):
-        return array.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+            return array.astype(np.float64)
     return array.astype(np.uint64 if element is ElementType.UINT64 else np.int64)
 
 
