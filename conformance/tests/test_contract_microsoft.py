@@ -19,8 +19,10 @@ from hal.plugins import load_plugins
 
 EMITTED = [
     "Attention",
+    "BiasAdd",
     "BiasGelu",
     "BiasSoftmax",
+    "BiasSplitGelu",
     "DequantizeLinear",
     "DynamicQuantizeMatMul",
     "EmbedLayerNormalization",
@@ -30,10 +32,16 @@ EMITTED = [
     "FusedMatMul",
     "GatherBlockQuantized",
     "Gelu",
+    "GemmFastGelu",
+    "GroupNorm",
     "GroupQueryAttention",
+    "MatMulBnb4",
     "MatMulIntegerToFloat",
     "MatMulNBits",
     "MultiHeadAttention",
+    "NhwcConv",
+    "QAttention",
+    "QEmbedLayerNormalization",
     "QGemm",
     "QLinearAdd",
     "QLinearAveragePool",
@@ -47,8 +55,10 @@ EMITTED = [
     "QuantizeLinear",
     "QuickGelu",
     "RotaryEmbedding",
+    "SkipGroupNorm",
     "SkipLayerNormalization",
     "SkipSimplifiedLayerNormalization",
+    "UnfoldTensor",
 ]
 
 

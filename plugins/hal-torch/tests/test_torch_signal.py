@@ -70,6 +70,18 @@ def test_dft_defaults(check_node: Check) -> None:
     check_node("DFT", [x], ["float"], opset=19, expected=[by_numpy(x, None, 1, 0, 0)], **near)
 
 
+@pytest.mark.parametrize("inverse", [0, 1])
+@pytest.mark.parametrize("onesided", [0, 1])
+def test_dft_of_an_empty_batch(
+    run_node: Callable[..., list[Tensor]], inverse: int, onesided: int
+) -> None:
+    parts = 2 if inverse or not onesided else 1
+    given = [signal((0, 6, parts), "float32"), None, np.array(1)]
+    (found,) = run_node("DFT", given, ["float"], {"inverse": inverse, "onesided": onesided})
+    ends = {(0, 0): (6, 2), (0, 1): (4, 2), (1, 0): (6, 2), (1, 1): (10, 1)}
+    assert found.shape == (0, *ends[inverse, onesided])
+
+
 def test_dft_along_the_parts_of_a_number(run_node: Callable[..., list[Tensor]]) -> None:
     with pytest.raises(ExecutionError, match="no axis of the signal"):
         run_node("DFT", [signal((2, 4, 1), "float32"), None, np.array(-1)], ["float"])

@@ -223,3 +223,40 @@ def gather_blocks(ask: Ask) -> Iterator[Draft]:
             tolerance=elementary(ElementType.FLOAT, "Mul"),
             opset=21,
         )
+
+
+@generates(_MS + "UnfoldTensor")
+def unfolded(ask: Ask) -> Iterator[Draft]:
+    """Windows along an axis, overlapping, apart, or as long as the axis; they become the last
+    axis."""
+    for slug, shape, axis, size, step in (
+        ("last", (2, 7), -1, 3, 2),
+        ("first", (6, 2, 3), 0, 2, 1),
+        ("middle", (2, 9, 3), 1, 2, 4),
+        ("whole", (3, 4), 1, 4, 1),
+        ("vector", (8,), 0, 3, 3),
+    ):
+        if not ask.full and slug not in ("last", "first"):
+            continue
+        x = ask.draw(slug).tensor(ask.element, shape)
+        at = axis % len(shape)
+        windows = np.lib.stride_tricks.sliding_window_view(
+            np.arange(x.size).reshape(shape), size, at
+        )
+        places = windows[(slice(None),) * at + (slice(None, None, step),)]
+        order = [*(i for i in range(len(shape)) if i != at), at]
+        text, parts = f"w = Constant <value_ints = [{at}]> ()", []
+        for number, begin in enumerate(range(0, shape[at] - size + 1, step)):
+            text += f" b{number} = Constant <value_ints = [{begin}]> ()"
+            text += f" e{number} = Constant <value_ints = [{begin + size}]> ()"
+            text += f" s{number} = Slice(x0, b{number}, e{number}, w)"
+            text += f" t{number} = Transpose <perm = {order}> (s{number})"
+            text += f" u{number} = Unsqueeze(t{number}, w)"
+            parts.append(f"u{number}")
+        yield ask.draft(
+            slug,
+            [x],
+            [widen(x).ravel()[places]],
+            attributes={"dim": axis, "size": size, "step": step},
+            composition=f"{text} y0 = Concat <axis = {at}> ({', '.join(parts)})",
+        )

@@ -13,7 +13,7 @@ from hal_conformance.contract.draw import edges
 from hal_conformance.contract.numbers import Array, narrow, widen
 from hal_conformance.contract.tolerance import Tolerance, composed
 
-__all__ = ["gelu_tanh", "single"]
+__all__ = ["gelu", "gelu_tanh", "single"]
 
 _MS = "com.microsoft::"
 _EVALUATOR = 1e-6
@@ -31,7 +31,8 @@ def _sigmoid(x: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(-x)))
 
 
-def _gelu(x: Array) -> Array:
+def gelu(x: Array) -> Array:
+    """The exact one."""
     return np.asarray(0.5 * x * (1 + _erf(x / math.sqrt(2))))
 
 
@@ -41,7 +42,7 @@ def gelu_tanh(x: Array) -> Array:
 
 
 _ACTIVATIONS: Mapping[str, tuple[Callable[[Array], Array], str]] = {
-    "Gelu": (_gelu, "Gelu(x0)"),
+    "Gelu": (gelu, "Gelu(x0)"),
     "FastGelu": (gelu_tanh, 'Gelu <approximate = "tanh"> (x0)'),
     "QuickGelu": (lambda x: x * _sigmoid(single(1.702) * x), "Swish <alpha = 1.702> (x0)"),
 }
@@ -110,7 +111,7 @@ def quick_gelu(ask: Ask) -> Iterator[Draft]:
 def biased(ask: Ask) -> Iterator[Draft]:
     """A vector of biases is added to the last axis first."""
     exact = ask.name == "BiasGelu"
-    function = _gelu if exact else gelu_tanh
+    function = gelu if exact else gelu_tanh
     how = "" if exact else '<approximate = "tanh">'
     for slug, shape in (("bias", (2, 3, 8)), ("bias-vector", (8,)), ("bias-rank4", (2, 2, 1, 9))):
         draw = ask.draw(slug)

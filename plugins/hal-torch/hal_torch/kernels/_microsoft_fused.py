@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from hal.errors import UnsupportedError
 from hal.kernels import KernelTable, NodeInfo
 from hal_torch.kernels._microsoft_norm import DOMAIN
+from hal_torch.kernels._moving import CARRIERS
 from hal_torch.kernels._window import WINDOW_ATTRIBUTES, widened
 from hal_torch.kernels.conv import conv
 
@@ -41,7 +42,7 @@ def fast_gelu(x: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 @table.kernel("QuickGelu", 1, domain=DOMAIN)
-def quick_gelu(x: Tensor, *, alpha: float = 1.702) -> Tensor:
+def quick_gelu(x: Tensor, *, alpha: float = 1.7020000219345093) -> Tensor:
     own = widened(x)
     return (own * torch.sigmoid(own * alpha)).to(x.dtype)
 
@@ -174,7 +175,8 @@ def inverse(x: Tensor) -> Tensor:
 @table.kernel("Trilu", 1, domain=DOMAIN, host=(1,))
 def trilu(x: Tensor, k: Any = None, *, upper: int = 1) -> Tensor:
     diagonal = 0 if k is None else int(k.reshape(-1)[0])
-    return x.triu(diagonal) if upper else x.tril(diagonal)
+    bits = x.view(CARRIERS.get(x.dtype, x.dtype))
+    return (bits.triu(diagonal) if upper else bits.tril(diagonal)).view(x.dtype)
 
 
 @table.kernel(

@@ -54,6 +54,10 @@ def dft(node: NodeInfo) -> Run:
             size = 2 * (size - 1)
         signal = _complex(x)
         found: Tensor
+        if not x.numel() and x.shape[at]:  # MKL takes no empty batch
+            count = size // 2 + 1 if onesided and not inverse else size
+            shape = (*x.shape[:at], count, *x.shape[at + 1 : -1])
+            return x.new_zeros((*shape, 1 if inverse and onesided else 2))
         if inverse and onesided:
             found = torch.fft.irfft(signal, size, at).unsqueeze(-1)
             return found.to(x.dtype)
@@ -91,6 +95,9 @@ def stft(
     frames = _wide(signal).unfold(1, size, integers(step)[0])  # batch, frame, part, sample
     if window is not None:
         frames = frames * _wide(window)
+    if not frames.numel():  # MKL takes no empty batch
+        bins = size // 2 + 1 if onesided else size
+        return signal.new_zeros((*frames.shape[:2], bins, 2))
     values = _complex(frames.movedim(2, 3))
     return torch.view_as_real(_forward(values, size, 2, bool(onesided))).to(signal.dtype)
 
