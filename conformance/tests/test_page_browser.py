@@ -197,5 +197,22 @@ def test_without_colours_every_class_has_its_sign(opened: webdriver.Chrome) -> N
     assert len({sign for found in plain.values() for sign in found}) == len(plain)
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_wrong_is_darker_than_right_to_every_eye(opened: webdriver.Chrome, scheme: str) -> None:
+    look(opened, 1280, scheme)
+    right, wrong = opened.execute_script(
+        "return ['right', 'wrong'].map(name => getComputedStyle("
+        "document.querySelector(`.legend .mark.${name}`)).backgroundColor)"
+    )
+    assert brightness(right) > 1.5 * brightness(wrong)
+
+
+def brightness(colour: str) -> float:
+    """The relative luminance of WCAG 2, and its 0.05 for stray light."""
+    parts = [int(n) / 255 for n in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.05 + sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
 def luminance(colour: str) -> float:
     return sum(float(n) for n in colour[colour.index("(") + 1 : -1].split(",")[:3])
