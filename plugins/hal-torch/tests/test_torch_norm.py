@@ -174,3 +174,18 @@ def test_no_elements(run_node: Any, operator: str) -> None:
     given = {"size": 3} if operator == "LRN" else {}
     (got,) = run_node(operator, [np.zeros((0, 3, 2, 2), np.float32)], ["float"], given)
     assert got.shape == (0, 3, 2, 2)
+
+
+@pytest.mark.parametrize("beta", [0.75, 0.6])
+@pytest.mark.parametrize("size", [1, 2, 5, 9, 12])
+def test_lrn_over_few_and_many_channels(run_node: Any, values: Any, size: int, beta: float) -> None:
+    for channels in (1, 3, 20):
+        x = values(np.float32, (2, channels, 3, 2))
+        wide, total = x.astype(np.float64), np.zeros(x.shape)
+        for c in range(channels):
+            near = slice(max(c - (size - 1) // 2, 0), c + size // 2 + 1)
+            total[:, c] = np.square(wide[:, near]).sum(1)
+        given = {"size": size, "alpha": 0.5, "beta": beta, "bias": 2.0}
+        (got,) = run_node("LRN", [x], ["float"], given)
+        want = wide / (2 + 0.5 / size * total) ** beta
+        np.testing.assert_allclose(got.numpy(), want, rtol=2e-6)
