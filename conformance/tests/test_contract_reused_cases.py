@@ -8,11 +8,12 @@ import numpy as np
 import onnx
 import pytest
 from hal_conformance.contract.build import build, drafts
+from hal_conformance.contract.draw import edges
 from hal_conformance.contract.numbers import widen
 from hal_conformance.contract.special import special
 from hal_conformance.judge import run_case
 
-from hal import Outcome, Tensor
+from hal import ElementType, Outcome, Tensor
 from hal.contract import STABLE_DOMAINS, contract
 from hal.plugins import load_plugins
 
@@ -32,8 +33,10 @@ def test_a_kernel_is_called_twice_and_again_on_other_shapes(key):
     assert case.single_operator == key
     shapes = [d.inputs["x0"].shape for d in case.data_sets]
     assert len(set(shapes)) > 1
-    first, last = case.data_sets[0], case.data_sets[-1]
-    assert first.inputs["x0"].data.tobytes() == last.inputs["x0"].data.tobytes()
+    first, *later = [d.inputs["x0"].data.tobytes() for d in case.data_sets]
+    assert first in later
+    if key != "Softmax":  # of zeros nothing but zero comes, where memory was cleared
+        assert not widen(case.data_sets[-1].outputs["y0"]).any() or key == "Exp"
     for data in case.data_sets:
         assert data.outputs["y0"].data.tobytes() == data.outputs["z0"].data.tobytes()
     kinds = {(d.inputs["x0"].shape, d.inputs["x0"].data.tobytes()) for d in case.data_sets}
@@ -58,12 +61,15 @@ def test_a_batch_may_be_empty():
 
 
 def test_movers_move_every_kind_of_element():
-    (data,) = made("Transpose", "tensor(float)", "special").data_sets
-    given, moved = (widen(data.inputs["x0"]), widen(data.outputs["y0"]))
-    assert np.isnan(given).any() and np.isinf(given).any()
-    assert sorted(map(str, given.ravel())) == sorted(map(str, moved.ravel()))
-    (data,) = made("Transpose", "tensor(int64)", "special").data_sets
-    assert np.iinfo(np.int64).min in data.inputs["x0"].bits()
+    listed = made("Transpose", "tensor(float)", "special").data_sets
+    every = np.concatenate([widen(d.inputs["x0"]).ravel() for d in listed])
+    for value in edges(ElementType.FLOAT, nan=True):
+        assert str(value) in set(map(str, every))
+    for data in listed:
+        given, moved = (widen(data.inputs["x0"]), widen(data.outputs["y0"]))
+        assert sorted(map(str, given.ravel())) == sorted(map(str, moved.ravel()))
+    whole = made("Transpose", "tensor(int64)", "special").data_sets
+    assert any(np.iinfo(np.int64).min in d.inputs["x0"].bits() for d in whole)
 
 
 def test_places_that_do_not_explain_the_formula_make_no_case():
@@ -78,7 +84,7 @@ def test_places_that_do_not_explain_the_formula_make_no_case():
 REFUSED = {"contract/DFT-20/float-empty", "contract/STFT-17/float-empty"}
 """oneMKL, and so torch, transforms no empty batch."""
 
-DERIVED = ("reused", "scalar", "empty", "rank6", "special")
+DERIVED = ("reused", "scalar", "empty", "rank6", "special", "nonfinite", "digits")
 
 
 def test_they_are_sound_and_raise_no_alarm_on_torch():

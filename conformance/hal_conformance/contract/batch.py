@@ -37,7 +37,7 @@ def batch_of(ask: Ask, draft: Draft) -> Batch | None:
         for i, v in enumerate(run.inputs)
         if isinstance(v, Tensor) and v.size and i not in draft.constants
     ]
-    if draft.oracle == "none" or not free:
+    if draft.oracle == "none" or not free or ask.operator.key == "AffineGrid":  # size has the batch
         return None
     verdict = expected_of(ask.operator, alone)
     (results,) = verdict.outputs

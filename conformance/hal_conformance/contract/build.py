@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import itertools
 import pkgutil
 from collections.abc import Iterator, Sequence
 
@@ -11,12 +12,15 @@ from hal import Model, Tensor, Value
 from hal.contract import STABLE_DOMAINS, Operator, contract
 from hal_conformance.case import Case, DataSet
 from hal_conformance.contract import families, microsoft
+from hal_conformance.contract.digits import digits
 from hal_conformance.contract.draft import Ask, Draft, generators_of
 from hal_conformance.contract.draw import seed_of
+from hal_conformance.contract.nonfinite import nonfinite
 from hal_conformance.contract.older.table import OLDER, asks_of
 from hal_conformance.contract.oracles import Verdict, expected_of
 from hal_conformance.contract.protos import Dim, model_of, symbolic
 from hal_conformance.contract.quantized.build import quantised_cases
+from hal_conformance.contract.ranks import deep_ranks
 from hal_conformance.contract.reuse import reused
 from hal_conformance.contract.special import special
 from hal_conformance.model_facts import model_facts
@@ -66,8 +70,10 @@ def _of_ask(ask: Ask) -> Iterator[Draft]:
     if ask.main and operator.domain in STABLE_DOMAINS and not operator.random:
         known = {d.slug for d in own}
         again = list(made(dataclasses.replace(ask, salt="again")))
-        for draft in (*reused(ask, own, again), *special(ask, own)):
+        derived = (reused(ask, own, again), special(ask, own), nonfinite(ask, own))
+        for draft in itertools.chain(*derived, digits(ask, own), deep_ranks(ask, own)):
             if draft.slug not in known:
+                known.add(draft.slug)
                 yield draft
 
 

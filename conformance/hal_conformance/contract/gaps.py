@@ -10,27 +10,6 @@ from hal_conformance.contract.draft import generators_of
 __all__ = ["EMITTED", "reason_of"]
 
 _WAITING: Mapping[str, tuple[str, ...]] = {
-    "needs the rest of the attention family: linear attention and its states": (
-        "LinearAttention",
-        "CausalConvWithState",
-    ),
-    "needs the rest of the signal family": ("MelWeightMatrix",),
-    "needs the rest of the image family: sampling, with a tolerance for positions": (
-        "AffineGrid",
-        "DeformConv",
-        "GridSample",
-        "ImageDecoder",
-        "MaxRoiPool",
-        "MaxUnpool",
-        "RoiAlign",
-    ),
-    "needs the rest of the ml family: trees, support vectors, classifiers": (
-        "ai.onnx.ml::LinearClassifier",
-        "ai.onnx.ml::SVMClassifier",
-        "ai.onnx.ml::SVMRegressor",
-        "ai.onnx.ml::TreeEnsemble",
-        "TfIdfVectorizer",
-    ),
     "needs a judge that compares frequencies of several classes": ("Multinomial",),
     "differentiates the graph around its node: no case of one node can say what": (
         "ai.onnx.preview.training::Gradient",

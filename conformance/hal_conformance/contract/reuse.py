@@ -18,6 +18,7 @@ from hal_conformance.contract.batch import batch_of, rearranged, shape_of
 from hal_conformance.contract.draft import Ask, Draft, Run
 from hal_conformance.contract.numbers import Array
 from hal_conformance.contract.oracles import expected_of
+from hal_conformance.contract.probe import ask_evaluator, data_of
 from hal_conformance.contract.tolerance import Tolerance
 
 __all__ = ["reused"]
@@ -98,7 +99,10 @@ _ELEMENTWISE = frozenset(
         "ThresholdedRelu",
         "Where",
         "Xor",
+        "RegexFullMatch",
         "ai.onnx.ml::Binarizer",
+        "ai.onnx.ml::CategoryMapper",
+        "ai.onnx.ml::LabelEncoder",
     ]
 )
 """Operators that give an element for an element, so that their data may have any shape."""
@@ -123,7 +127,8 @@ def reused(ask: Ask, drafts: Sequence[Draft], again: Sequence[Draft]) -> Iterato
             one = (_reshaped(base, shape, 0),)
             yield dataclasses.replace(base, slug=slug, runs=one, dynamic=False)
         shapes = ((_SMALL, 0), (_SMALL, 2), (_LARGE, 1), (_LARGE, 5), (_SMALL, 0))
-        yield _twice(base, [_reshaped(base, shape, shift) for shape, shift in shapes])
+        runs = [_reshaped(base, shape, shift) for shape, shift in shapes]
+        yield _twice(base, [*runs, *_zeros(ask, base, runs[0])])
         return
     groups: dict[str, list[Draft]] = {}
     for draft in (*plain, *redrawn):
@@ -132,19 +137,43 @@ def reused(ask: Ask, drafts: Sequence[Draft], again: Sequence[Draft]) -> Iterato
     if merged:
         best = max(merged, key=_worth)
         batch = batch_of(ask, best)
-        if batch is None:
-            yield best
-            return
         first, *others = best.runs
-        runs: tuple[Run, ...] = (*best.runs[:-1], batch.larger, first)
+        zeros = _zeros(ask, best, first)
+        if batch is None:
+            yield dataclasses.replace(best, runs=(*best.runs, *zeros))
+            return
+        longer: tuple[Run, ...] = (*best.runs[:-1], batch.larger, first)
         if _worth(best)[1] == 1:
-            runs = (first, *others[:1], batch.larger, first)
-        yield dataclasses.replace(best, runs=runs)
+            longer = (first, *others[:1], batch.larger, first)
+        yield dataclasses.replace(best, runs=(*longer, *zeros))
         if batch.empty is None:
             return
         empty = dataclasses.replace(best, slug="empty", runs=(batch.empty,), twice=False)
         if not expected_of(ask.operator, empty).disputed:
             yield empty
+
+
+def _zeros(ask: Ask, draft: Draft, run: Run) -> list[Run]:
+    """The run with zeros as its data, if the evaluator says that then all results are zero: memory
+    that was not cleared shows nowhere else in the results of many operators."""
+    one = dataclasses.replace(draft, runs=(run,), twice=False)
+    data = data_of(ask, one) if draft.oracle != "none" else []
+    for chosen in (data[:1], data):
+        inputs = list(run.inputs)
+        for i in chosen:
+            value = inputs[i]
+            if isinstance(value, Tensor) and i not in draft.constants:
+                inputs[i] = rearranged(value, np.zeros_like)
+        zero = Run(tuple(inputs))
+        results = ask_evaluator(ask, dataclasses.replace(one, runs=(zero,)))
+        shown = [v for v in results or () if v is not None]
+        if shown and all(isinstance(v, Tensor) and _is_zero(v.bits()) for v in shown):
+            return [Run(zero.inputs, tuple(results or ()))] if run.expected else [zero]
+    return []
+
+
+def _is_zero(bits: Array) -> bool:
+    return bool((bits == ("" if bits.dtype == object else 0)).all())
 
 
 def _usable(draft: Draft) -> bool:

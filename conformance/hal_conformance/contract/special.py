@@ -18,9 +18,9 @@ from hal_conformance.contract.draw import edges
 from hal_conformance.contract.numbers import Array, is_float, narrow, value_of
 from hal_conformance.contract.oracles import expected_of
 
-__all__ = ["special"]
+__all__ = ["MOVING", "special"]
 
-_MOVING = frozenset(
+MOVING = frozenset(
     [
         "CenterCropPad",
         "Compress",
@@ -46,20 +46,21 @@ _MOVING = frozenset(
         "Transpose",
         "Trilu",
         "Unsqueeze",
+        "Where",
     ]
 )
 
 
 def special(ask: Ask, drafts: Sequence[Draft]) -> Iterator[Draft]:
     """The largest of an ask's drafts with every kind of element as its data."""
-    if ask.operator.key not in _MOVING:
+    if ask.operator.key not in MOVING:
         return
     fitting = [d for d in drafts if d.oracle != "none" and len(d.runs) == 1 and _moved(ask, d)]
     fitting = [d for d in fitting if d.attributes.get("reduction", "none") == "none"]
     for draft in sorted(fitting, key=lambda d: -sum(map(len, _pools(ask, d)))):
-        run = _rewritten(ask, draft)
-        if run is not None:
-            yield dataclasses.replace(draft, slug="special", runs=(run,))
+        runs = _rewritten(ask, draft)
+        if runs:
+            yield dataclasses.replace(draft, slug="special", runs=runs)
             return
 
 
@@ -79,8 +80,9 @@ def _pools(ask: Ask, draft: Draft) -> list[Array]:
     return [v.bits().ravel() for i in _moved(ask, draft) if isinstance(v := inputs[i], Tensor)]
 
 
-def _rewritten(ask: Ask, draft: Draft) -> Run | None:
-    """The draft's run with other elements; None where the evaluator differs from its results."""
+def _rewritten(ask: Ask, draft: Draft) -> tuple[Run, ...]:
+    """The draft's run with other elements, as often as all of them need to be moved; none where the
+    evaluator differs from its results."""
     run, moved = draft.runs[0], _moved(ask, draft)
     bits = np.concatenate(_pools(ask, draft))
     numbers = np.arange(1, len(bits) + 1, dtype=np.int64)
@@ -92,9 +94,26 @@ def _rewritten(ask: Ask, draft: Draft) -> Run | None:
     try:
         (places,) = expected_of(ask.operator, asked).outputs
     except Exception:  # noqa: BLE001 (the evaluator raises whatever NumPy does)
-        return None
+        return ()
+    shown = {int(at) for p in places if isinstance(p, Tensor) for at in p.bits().ravel() if at > 0}
     hard = edges(ask.element, nan=is_float(ask.element) and ask.element.bits > 4)
-    others = narrow(np.resize(hard, len(bits)), ask.element).bits()
+    runs: list[Run] = []
+    missing = set(range(len(hard)))
+    for shift in range(len(hard)):
+        chosen = np.resize(np.roll(np.arange(len(hard)), -shift), len(bits))
+        seen = {int(chosen[at - 1]) for at in shown}
+        if missing & seen:
+            missing -= seen
+            made = _run(ask, draft, places, narrow(hard[chosen], ask.element).bits())
+            if made is None:
+                return ()
+            runs.append(made)
+    return tuple(runs)
+
+
+def _run(ask: Ask, draft: Draft, places: Sequence[Value | None], others: Array) -> Run | None:
+    run, moved = draft.runs[0], _moved(ask, draft)
+    bits = np.concatenate(_pools(ask, draft))
     expected: list[Value | None] = []
     for raw, place, type_ in zip(run.expected, places, draft.outputs, strict=True):
         own = value_of(raw, type_) if type_ else None

@@ -18,7 +18,7 @@ SUITES = ("contract", "onnx")
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What came of one mutant. `caught` has the first case of each suite that noticed it, by suite;
+    """What came of one mutant. `caught` has a case of each suite that noticed it, by suite;
     `reached` says whether any case had another result than the correct one."""
 
     id: str
@@ -90,22 +90,26 @@ class Bench:
         self.control = Control(passed, wrong, *self._in_float64(), left_out)
 
     def verdict(self, mutant: Mutant) -> Verdict:
-        """Judge a mutant: by the first case of each suite that notices it."""
+        """Judge a mutant: by a case of each suite that notices it, if there is one."""
         caught: dict[str, str] = {}
         reached = made = False
         refused = ""
         for suite in SUITES:
             backend = MutantBackend(mutant, self.engine, self.prepared)
-            for case in self.cases:
+            for place, case in enumerate(self.cases):
                 if case.suite != suite or not self._calls(case, mutant):
                     continue
                 if self._run(case, backend) is not None:
                     caught[suite] = case.id
+                    # What notices one fault often notices the next one.
+                    self.cases.insert(0, self.cases.pop(place))
                     break
             reached = reached or backend.changed > 0
             made = made or backend.made > 0
             refused = refused or backend.refused
-        missing = "" if made else refused or "the engine passes no case of its type"
+        missing = refused if made and refused and not (reached or caught) else ""
+        if not made:
+            missing = refused or "the engine passes no case of its type"
         return Verdict(
             id=mutant.id,
             operator=mutant.operator,

@@ -81,14 +81,17 @@ VARIANTS: Mapping[str, tuple[Callable[..., Array], tuple[Attributes, ...]]] = {
     "Softsign": (_softsign, ({},)),
     "Mish": (_mish, ({},)),
     "HardSwish": (_hard_swish, ({},)),
-    "Elu": (_elu, ({}, {"alpha": 2.5})),
-    "Celu": (_celu, ({}, {"alpha": 2.5})),
-    "Selu": (_selu, ({}, {"alpha": 2.5, "gamma": 0.75})),
-    "LeakyRelu": (_leaky, ({}, {"alpha": 0.25}, {"alpha": 2.0})),
+    "Elu": (_elu, ({}, {"alpha": 2.5}, {"alpha": -1.5})),
+    "Celu": (_celu, ({}, {"alpha": 2.5}, {"alpha": -2.5})),
+    "Selu": (_selu, ({}, {"alpha": 2.5, "gamma": 0.75}, {"alpha": -0.5, "gamma": -1.5})),
+    "LeakyRelu": (_leaky, ({}, {"alpha": 0.25}, {"alpha": 2.0}, {"alpha": -1.5})),
     "ThresholdedRelu": (_thresholded, ({}, {"alpha": 2.5}, {"alpha": -1.5})),
-    "HardSigmoid": (_hard_sigmoid, ({}, {"alpha": 0.5, "beta": 0.25})),
+    "HardSigmoid": (
+        _hard_sigmoid,
+        ({}, {"alpha": 0.5, "beta": 0.25}, {"alpha": -0.25, "beta": -0.125}),
+    ),
     "Gelu": (_gelu, ({}, {"approximate": "tanh"})),
-    "Swish": (_swish, ({}, {"alpha": 0.5})),
+    "Swish": (_swish, ({}, {"alpha": 0.5}, {"alpha": -1.5})),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,13 @@ from onnx import helper
 
 from hal import ElementType, OptionalValue, SequenceValue, Tensor, Value
 from hal_conformance.contract.draft import Ask, Draft, generates
-from hal_conformance.contract.draw import Draw
-from hal_conformance.contract.numbers import narrow, widen
+from hal_conformance.contract.draw import Draw, edges
+from hal_conformance.contract.numbers import is_float, narrow, widen
 from hal_conformance.contract.protos import type_proto
 
-__all__ = ["drawn", "element_of", "inner"]
+__all__ = ["drawn", "element_of", "hard", "inner"]
 
-_SHAPES = ((2, 3), (4,), (), (1, 0))
+_SHAPES = ((4, 6), (4,), (), (1, 0))
 
 
 def inner(type_: str) -> str:
@@ -31,14 +31,21 @@ def element_of(type_: str) -> ElementType:
     return ElementType.from_onnx_name(inner(type_))
 
 
+def hard(draw: Draw, element: ElementType, shape: Sequence[int]) -> Tensor:
+    """A tensor of the values at which kernels go wrong, NaN among them, in random order."""
+    values = edges(element, nan=is_float(element) and element.bits > 4)
+    count = int(np.prod(shape))
+    return narrow(np.resize(values, count)[draw.order(count)].reshape(tuple(shape)), element)
+
+
 def drawn(draw: Draw, type_: str, *, count: int = 3) -> Value:
     """A value of any type: a matrix; a sequence of `count` tensors of different shapes; an optional
     that holds one of them."""
     if type_.startswith("tensor("):
-        return draw.tensor(element_of(type_), (2, 3))
+        return hard(draw, element_of(type_), (4, 6))
     if type_.startswith("seq("):
         element = element_of(type_)
-        items = tuple(draw.tensor(element, shape) for shape in _SHAPES[:count])
+        items = tuple(hard(draw, element, shape) for shape in _SHAPES[:count])
         return SequenceValue(type_, items)
     return OptionalValue(type_, drawn(draw, inner(type_), count=count))
 
@@ -56,7 +63,7 @@ def construct(ask: Ask) -> Iterator[Draft]:
     sequence = f"seq({ask.type})"
     for count in (1, 4):
         draw = ask.draw(f"of{count}")
-        items = tuple(draw.tensor(ask.element, shape) for shape in _SHAPES[:count])
+        items = tuple(hard(draw, ask.element, shape) for shape in _SHAPES[:count])
         expected = SequenceValue(sequence, items)
         yield ask.draft(f"of{count}", items, [expected], outputs=(sequence,), oracle="native")
 
@@ -129,7 +136,7 @@ def _insert(
     draw, type_ = ask.draw(slug), f"seq({tensor})"
     value = drawn(draw, type_, count=count)
     items = list(value.items) if isinstance(value, SequenceValue) else []
-    new = draw.tensor(element_of(tensor), (1, 2))
+    new = hard(draw, element_of(tensor), (4, 6))
     items.insert(len(items) if where is None else where, new)
     inputs: list[Value] = [value, new] + ([] if where is None else [position(where, kind)])
     expected = SequenceValue(type_, tuple(items))
@@ -152,8 +159,8 @@ def concat_from_sequence(ask: Ask) -> Iterator[Draft]:
     for axis in (0, 1, -1):
         slug = f"axis{axis}"
         draw = ask.draw(slug)
-        shapes = [(2, k) if axis else (k, 2) for k in (3, 1, 2)]
-        items = tuple(draw.tensor(element, shape) for shape in shapes)
+        shapes = [(4, k) if axis else (k, 4) for k in (3, 1, 2)]
+        items = tuple(hard(draw, element, shape) for shape in shapes)
         expected = np.concatenate([widen(t) for t in items], axis=axis)
         value = SequenceValue(ask.type, items)
         yield ask.draft(
@@ -190,7 +197,7 @@ def split_to_sequence(ask: Ask) -> Iterator[Draft]:
 def _split(
     ask: Ask, type_: str, slug: str, split: Any, axis: int, keep: int, kind: ElementType
 ) -> Draft:
-    x = ask.draw(slug).tensor(element_of(type_), (3, 5))
+    x = hard(ask.draw(slug), element_of(type_), (5, 5))
     wide = widen(x)
     extent = wide.shape[axis]
     if isinstance(split, list):

@@ -11,7 +11,7 @@ from onnx import helper
 from hal import ElementType, Tensor, Value
 from hal.contract import contract
 from hal_conformance.contract.draft import Ask, Draft, Run, generates
-from hal_conformance.contract.families.containers import drawn
+from hal_conformance.contract.families.containers import drawn, hard
 from hal_conformance.contract.numbers import is_float, narrow, widen
 from hal_conformance.contract.protos import tensor_proto, type_proto
 from hal_conformance.contract.tolerance import elementary
@@ -99,7 +99,7 @@ def loop(ask: Ask) -> Iterator[Draft]:
 
 def _collect(ask: Ask) -> Draft:
     """A scan output: the carried value, once a turn."""
-    value = ask.draw("collect").tensor(ask.element, (2, 3))
+    value = hard(ask.draw("collect"), ask.element, (4, 6))
     body = _carry(ask.type)
     body.node.append(helper.make_node("Identity", ["value"], ["seen"], name="see"))
     body.output.append(helper.make_value_info("seen", type_proto(ask.type)))
@@ -181,7 +181,7 @@ def scan(ask: Ask) -> Iterator[Draft]:
         if slug != "forward" and not (ask.full or slug == "backward"):
             continue
         draw = ask.draw(slug)
-        state, x = draw.tensor(ask.element, (2,)), draw.tensor(ask.element, (3, 4))
+        state, x = hard(draw, ask.element, (4,)), hard(draw, ask.element, (4, 6))
         steps = np.moveaxis(widen(x), axis, 0)
         if flipped[0] != flipped[1]:
             steps = steps[::-1]

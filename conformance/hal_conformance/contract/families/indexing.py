@@ -9,8 +9,9 @@ import numpy as np
 
 from hal import ElementType, Tensor
 from hal_conformance.contract.draft import Ask, Draft, Run, generates
+from hal_conformance.contract.draw import edges
 from hal_conformance.contract.families.movement import int64s
-from hal_conformance.contract.numbers import Array, is_float, is_integer, narrow, widen
+from hal_conformance.contract.numbers import Array, is_complex, is_float, is_integer, narrow, widen
 from hal_conformance.contract.tolerance import elementary
 
 
@@ -273,6 +274,26 @@ def one_hot(ask: Ask) -> Iterator[Draft]:
             constants=frozenset({1}),
             oracle="native",
         )
+    if ask.constraint == "T3":
+        yield _hot_values(ask)
+
+
+def _hot_values(ask: Ask) -> Draft:
+    """Every hard value as on and as off, in one model."""
+    values = edges(ask.element, nan=is_float(ask.element) and ask.element.bits > 4)
+    hot = np.eye(3, dtype=bool)
+    runs = []
+    for pair in zip(values, np.roll(values, 1), strict=True):
+        inputs = (int64s([0, 1, 2]), narrow(3, ElementType.INT64), narrow(pair, ask.element))
+        runs.append(Run(inputs, (np.where(hot, *np.array(pair, values.dtype)[::-1]),)))
+    return Draft(
+        slug="hard",
+        runs=tuple(runs),
+        outputs=(ask.type,),
+        constants=frozenset({1}),
+        oracle="none" if is_float(ask.element) or is_complex(ask.element) else "native",
+        reason="the evaluator multiplies and adds where the standard chooses",
+    )
 
 
 @generates("ReverseSequence")

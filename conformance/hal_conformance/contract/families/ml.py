@@ -11,7 +11,7 @@ import numpy as np
 from hal import ElementType, MapValue, SequenceValue
 from hal_conformance.contract.draft import Ask, Draft, generates
 from hal_conformance.contract.families.movement import int64s
-from hal_conformance.contract.numbers import is_float, narrow, widen
+from hal_conformance.contract.numbers import epsilon, is_float, narrow, widen
 from hal_conformance.contract.tolerance import EXACT, accumulated, composed, elementary
 
 _FLOAT = "tensor(float)"
@@ -21,8 +21,11 @@ _ML = "ai.onnx.ml::"
 @generates(_ML + "Binarizer")
 def binarizer(ask: Ask) -> Iterator[Draft]:
     """Values below, at and above the threshold."""
-    for threshold in (0.0, 1.0, -2.0):
-        x = narrow(np.array([[-3, -2, 0], [1, 2, 100]]), ask.element)
+    for threshold in (0.0, 1.0, -2.0, 1.5):
+        given = np.array([[-3, -2, 0], [1, 2, 100]], np.float64)
+        if is_float(ask.element) and threshold:  # next to it, by the last digit
+            given[0, 0] = threshold * (1 + np.sign(threshold) * epsilon(ask.element))
+        x = narrow(given, ask.element)
         expected = (widen(x) > threshold).astype(np.int64)
         attributes = {"threshold": threshold}
         yield ask.draft(f"threshold{threshold:g}", [x], [expected], attributes=attributes)
@@ -67,6 +70,11 @@ def imputer(ask: Ask) -> Iterator[Draft]:
             f"replaced_value_{suffix}": -1.0 if real else -1,
         }
         yield ask.draft(slug, [x], [expected], attributes=attributes)
+    if real:
+        x = narrow(np.array([[1.25, -1.25, 1.0], [-1.0, 5.5, -1.25]]), ask.element)
+        expected = np.where(widen(x) == -1.25, [0.5, -2.5, 8.0], widen(x))
+        attributes = {"imputed_value_floats": [0.5, -2.5, 8.0], "replaced_value_float": -1.25}
+        yield ask.draft("fractions", [x], [expected], attributes=attributes)
     if real:
         x = narrow(np.array([[1.0, np.nan], [np.nan, 2.0]]), ask.element)
         attributes = {"imputed_value_floats": [5.0], "replaced_value_float": float("nan")}
@@ -184,6 +192,66 @@ def label_encoder(ask: Ask) -> Iterator[Draft]:
             outputs=(f"tensor({target.onnx_name})",),
             attributes=attributes,
             oracle="native",
+        )
+
+
+_PLAIN = {ElementType.STRING: "string", ElementType.INT64: "int64", ElementType.FLOAT: "float"}
+
+
+@generates(_ML + "LabelEncoder")
+def listed_labels(ask: Ask) -> Iterator[Draft]:
+    """Keys and values as lists; what is missing becomes a fraction below zero, or the default."""
+    if not ask.first or ask.element not in _PLAIN:
+        return
+    for target, kind in _PLAIN.items():
+        if kind == _PLAIN[ask.element]:
+            continue
+        keys, values = _SAMPLES[ask.element], _SAMPLES[target]
+        texts = ask.element is ElementType.STRING
+        missing = "?" if texts else 5
+        for named in (True, False):
+            other: Any = {"string": "none", "int64": -9, "float": -1.5}[kind]
+            default: Any = {"string": "_Unused", "int64": -1, "float": -0.0}[kind]
+            table = dict(zip(keys, values, strict=True))
+            given = np.array([keys[2], missing, keys[0], keys[1]], object if texts else None)
+            found = [table.get(v, other if named else default) for v in given.tolist()]
+            yield ask.draft(
+                f"lists-to-{target.onnx_name}" + ("" if named else "-default"),
+                [narrow(given, ask.element)],
+                [np.array(found, object if kind == "string" else None)],
+                outputs=(f"tensor({target.onnx_name})",),
+                attributes={
+                    f"keys_{_PLAIN[ask.element]}s": keys,
+                    f"values_{kind}s": values,
+                    **({f"default_{kind}": other} if named else {}),
+                },
+                oracle="native",
+            )
+
+
+@generates(_ML + "LinearRegressor")
+def transformed_targets(ask: Ask) -> Iterator[Draft]:
+    """Each transformation of three targets."""
+    if ask.element is not ElementType.FLOAT:
+        return
+    for transform in ("SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO"):
+        x = ask.draw(transform).tensor(ask.element, (4, 2), -2, 2)
+        weights = np.array([0.5, -1.25, 1.0, 0.75, -0.5, 0.25]).reshape(3, 2)
+        raw = widen(x) @ weights.T + np.array([0.5, -1.0, 0.25])
+        powers = np.exp(raw - raw.max(1, keepdims=True))
+        shares = powers / powers.sum(1, keepdims=True)
+        yield ask.draft(
+            transform.lower().replace("_", "-"),
+            [x],
+            [1 / (1 + np.exp(-raw)) if transform == "LOGISTIC" else shares],
+            outputs=(_FLOAT,),
+            attributes={
+                "coefficients": weights.ravel().tolist(),
+                "intercepts": [0.5, -1.0, 0.25],
+                "targets": 3,
+                "post_transform": transform,
+            },
+            tolerance=composed(ElementType.FLOAT, magnitude=1.0),
         )
 
 

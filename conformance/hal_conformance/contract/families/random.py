@@ -24,10 +24,11 @@ def drawn(ask: Ask) -> Iterator[Draft]:
     """The default distribution and another, by the attribute's type and by the input's."""
     normal = "Normal" in ask.name
     other = {"mean": 3.0, "scale": 0.5} if normal else {"low": -1.0, "high": 3.0}
+    below = {"mean": -2.5, "scale": 1.25} if normal else {"low": -4.5, "high": -1.25}
     like = ask.name.endswith("Like")
     kind = ask.element
     floats = ask.types("T2") if like else ask.types("T")
-    for slug, attributes in (("default", {}), ("stated", other)):
+    for slug, attributes in (("default", {}), ("stated", other), ("negative", below)):
         settings: dict[str, Any] = {**attributes, "seed": 7.0}
         inputs = []
         output = ask.type

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,29 +22,71 @@ def _sigmoid(x: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(-x)))
 
 
-def _step(name: str, w: Array, r: Array, b: Array, p: Array, *, before: bool) -> Step:
+Function = Callable[[Array], Array]
+_FUNCTIONS: dict[str, Callable[[Array, float, float], Array]] = {
+    "Affine": lambda x, a, b: a * x + b,
+    "HardSigmoid": lambda x, a, b: np.clip(a * x + b, 0, 1),
+    "LeakyRelu": lambda x, a, b: np.where(x >= 0, x, a * x),
+    "ScaledTanh": lambda x, a, b: a * np.tanh(b * x),
+    "Sigmoid": lambda x, a, b: _sigmoid(x),
+    "Softsign": lambda x, a, b: x / (1 + np.abs(x)),
+    "Tanh": lambda x, a, b: np.tanh(x),
+}
+
+
+def _functions(name: str, extra: Mapping[str, Any], way: int) -> list[Function]:
+    """The functions of a direction: f, g and h, behind the clip of what goes in."""
+    default = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
+    names = extra.get("activations", default[name] * (way + 1))
+    limit = extra.get("clip")
+    count = len(default[name])
+    found: list[Function] = []
+    for i in range(way * count, (way + 1) * count):
+        a, b = (extra.get(f"activation_{k}", [0.0] * (i + 1))[i] for k in ("alpha", "beta"))
+
+        def apply(x: Array, of: str = names[i], a: float = a, b: float = b) -> Array:
+            inside = x if limit is None else np.clip(x, -limit, limit)
+            return np.asarray(_FUNCTIONS[of](inside, a, b))
+
+        found.append(apply)
+    return found
+
+
+def _step(
+    name: str,
+    w: Array,
+    r: Array,
+    b: Array,
+    p: Array,
+    extra: Mapping[str, Any],
+    way: int,
+) -> Step:
     """One turn: (input, hidden, cell) to (hidden, cell), in the standard's order of gates."""
     n = _HIDDEN
     wb, rb = b[: _GATES[name] * n], b[_GATES[name] * n :]
+    turned = _functions(name, extra, way)
+    act_f, act_g, act_h = (turned * 3)[:3] if name != "GRU" else (*turned, turned[0])
+    before = bool(extra.get("linear_before_reset"))
 
     def rnn(x: Array, h: Array, c: Array) -> tuple[Array, Array]:
-        return np.tanh(x @ w.T + h @ r.T + wb + rb), c
+        return act_f(x @ w.T + h @ r.T + wb + rb), c
 
     def gru(x: Array, h: Array, c: Array) -> tuple[Array, Array]:
         wz, wr, wh = np.split(x @ w.T + wb, 3, axis=1)
-        z = _sigmoid(wz + h @ r[:n].T + rb[:n])
-        reset = _sigmoid(wr + h @ r[n : 2 * n].T + rb[n : 2 * n])
+        z = act_f(wz + h @ r[:n].T + rb[:n])
+        reset = act_f(wr + h @ r[n : 2 * n].T + rb[n : 2 * n])
         if before:
-            new = np.tanh(wh + reset * (h @ r[2 * n :].T + rb[2 * n :]))
+            new = act_g(wh + reset * (h @ r[2 * n :].T + rb[2 * n :]))
         else:
-            new = np.tanh(wh + (reset * h) @ r[2 * n :].T + rb[2 * n :])
+            new = act_g(wh + (reset * h) @ r[2 * n :].T + rb[2 * n :])
         return (1 - z) * new + z * h, c
 
     def lstm(x: Array, h: Array, c: Array) -> tuple[Array, Array]:
         i, o, f, g = np.split(x @ w.T + h @ r.T + wb + rb, 4, axis=1)
-        i, f = _sigmoid(i + p[:n] * c), _sigmoid(f + p[2 * n :] * c)
-        cell = f * c + i * np.tanh(g)
-        return _sigmoid(o + p[n : 2 * n] * cell) * np.tanh(cell), cell
+        i = act_f(i + p[:n] * c)
+        f = 1 - i if extra.get("input_forget") else act_f(f + p[2 * n :] * c)
+        cell = f * c + i * act_g(g)
+        return act_f(o + p[n : 2 * n] * cell) * act_h(cell), cell
 
     return {"RNN": rnn, "GRU": gru, "LSTM": lstm}[name]
 
@@ -70,7 +112,7 @@ def recurrent(ask: Ask) -> Iterator[Draft]:
     """Each direction, with and without bias, initial state, peepholes and lengths."""
     if not ask.first:
         return
-    rows: list[tuple[str, str, set[str], dict[str, int]]] = [
+    rows: list[tuple[str, str, set[str], dict[str, Any]]] = [
         ("plain", "forward", set(), {}),
         ("reverse", "reverse", {"bias", "state"}, {}),
         ("bidirectional", "bidirectional", {"bias", "state"}, {}),
@@ -81,13 +123,52 @@ def recurrent(ask: Ask) -> Iterator[Draft]:
         rows.append(("reset-after", "forward", {"bias", "state"}, {"linear_before_reset": 1}))
     if ask.name == "LSTM":
         rows.append(("peepholes", "forward", {"bias", "state", "peepholes"}, {}))
+    rows += [
+        ("functions", "bidirectional", {"bias", "state"}, _SETTINGS[ask.name]),
+        ("layout", "bidirectional", {"bias", "state"}, {"layout": 1}),
+    ]
+    if ask.name == "LSTM":  # whether its cell is clipped too is left open
+        rows.append(("coupled", "forward", {"bias", "state"}, {"input_forget": 1}))
+    else:
+        rows.append(("clip", "forward", {"bias", "state"}, {"clip": 0.75}))
+        rows.append(("clip-above", "forward", {"bias", "state"}, {"clip": 1.25}))
     for slug, direction, present, extra in rows:
         if not ask.full and slug not in ("plain", "bidirectional", "lengths"):
             continue
         yield _draft(ask, slug, direction, present, extra)
 
 
-def _draft(ask: Ask, slug: str, direction: str, present: set[str], extra: dict[str, int]) -> Draft:
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "RNN": {
+        "activations": ["ScaledTanh", "LeakyRelu"],
+        "activation_alpha": [1.5, 0.25],
+        "activation_beta": [0.5, 0.75],
+    },
+    "GRU": {
+        "activations": ["HardSigmoid", "Affine", "HardSigmoid", "ScaledTanh"],
+        "activation_alpha": [0.25, 0.5, 0.375, 1.25],
+        "activation_beta": [0.5, -0.25, 0.25, 0.75],
+    },
+    "LSTM": {
+        "activations": [
+            "HardSigmoid",
+            "Affine",
+            "ScaledTanh",
+            "HardSigmoid",
+            "ScaledTanh",
+            "Affine",
+        ],
+        "activation_alpha": [0.25, 0.5, 1.5, 0.375, 0.75, 1.25],
+        "activation_beta": [0.5, -0.25, 0.5, 0.25, 0.875, -0.5],
+    },
+}
+
+
+def _swapped(tensor: Tensor) -> Array:
+    return np.ascontiguousarray(np.swapaxes(tensor.bits(), 0, 1))
+
+
+def _draft(ask: Ask, slug: str, direction: str, present: set[str], extra: dict[str, Any]) -> Draft:
     draw, element = ask.draw(slug), ask.element
     gates = _GATES[ask.name] * _HIDDEN
     ways = 2 if direction == "bidirectional" else 1
@@ -114,13 +195,18 @@ def _draft(ask: Ask, slug: str, direction: str, present: set[str], extra: dict[s
             widen(r)[way],
             bias[way],
             holes[way],
-            before=bool(extra.get("linear_before_reset")),
+            extra,
+            way,
         )
         results.append(
             _unrolled(widen(x), lengths, hidden[way], cell[way], turn, backward=backward)
         )
     y, last, cells = (np.stack(parts) for parts in zip(*results, strict=True))
     expected = [np.moveaxis(y, 0, 1), last]
+    batch_first = bool(extra.get("layout"))
+    if batch_first:
+        expected = [np.moveaxis(y, 2, 0).swapaxes(1, 2), last.swapaxes(0, 1)]
+        x, h, c = (Tensor.from_numpy(_swapped(t), element) for t in (x, h, c))
     given: list[Tensor | None] = [
         x,
         w,
@@ -134,13 +220,13 @@ def _draft(ask: Ask, slug: str, direction: str, present: set[str], extra: dict[s
             c if "state" in present else None,
             p if "peepholes" in present else None,
         ]
-        expected.append(cells)
+        expected.append(cells.swapaxes(0, 1) if batch_first else cells)
     while given[-1] is None:
         given.pop()
     attributes: dict[str, Any] = {"hidden_size": _HIDDEN, **extra}
     if direction != "forward":
         attributes["direction"] = direction
-    alone = ways == 2 or "lengths" in present or direction == "reverse"
+    alone = bool(extra) or ways == 2 or "lengths" in present or direction == "reverse"
     return ask.draft(
         slug,
         given,
@@ -149,5 +235,5 @@ def _draft(ask: Ask, slug: str, direction: str, present: set[str], extra: dict[s
         attributes=attributes,
         tolerance=composed(element, magnitude=1.0),
         oracle="none" if alone else "widened",
-        reason="onnx 1.23.2's evaluator goes one way, and takes every sequence as whole",
+        reason="onnx 1.23.2's evaluator goes one way, with its own functions, over whole sequences",
     )

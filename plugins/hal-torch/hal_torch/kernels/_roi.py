@@ -39,7 +39,7 @@ def roi_align(
     largest weighted neighbour of any sample, which is how the standard's cases have it."""
     channels, height, width = x.shape[1:]
     wide = widened(x)
-    rows = wide.permute(0, 2, 3, 1).reshape(-1, channels)
+    rows = wide.permute(0, 2, 3, 1).reshape(wide.shape[0] * wide.shape[2] * wide.shape[3], channels)
     corners = rois.to(wide.dtype) * scale - (0.5 if half_pixel else 0.0)
     start, extent = corners[:, :2], corners[:, 2:] - corners[:, :2]
     if not half_pixel:

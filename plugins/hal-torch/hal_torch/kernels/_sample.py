@@ -20,7 +20,7 @@ def gather_image(image: Tensor, indices: Sequence[Tensor]) -> Tensor:
     flat = torch.zeros_like(indices[0])
     for size, index in zip(image.shape[2:], indices, strict=True):
         flat = flat * size + index
-    rows = image.reshape(*image.shape[:2], -1)
+    rows = image.reshape(*image.shape[:2], math.prod(image.shape[2:]))
     return rows.gather(2, flat[:, None].expand(-1, image.shape[1], -1))
 
 

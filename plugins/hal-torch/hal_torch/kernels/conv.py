@@ -123,7 +123,7 @@ def deform_conv(node: NodeInfo) -> Kernel:
         window = Window.of(node, w.shape[2:])
         batch, channels = x.shape[:2]
         outputs = window.outputs(x.shape[2:])
-        taps = math.prod(window.kernel)
+        taps, points = math.prod(window.kernel), math.prod(outputs)
         wide = torch.float64 if x.dtype == torch.float64 else torch.float32
         shifts = offset.to(wide).reshape(batch, parts, taps, window.rank, *outputs)
         at = [
@@ -131,13 +131,13 @@ def deform_conv(node: NodeInfo) -> Kernel:
             for axis in range(window.rank)
         ]
         image = x.to(wide).reshape(batch * parts, channels // parts, *x.shape[2:])
-        positions = [p.reshape(batch * parts, -1) for p in at]
+        positions = [p.reshape(batch * parts, taps * points) for p in at]
         columns = sample_zeros(image, positions).reshape(
-            batch, parts, channels // parts, taps, math.prod(outputs)
+            batch, parts, channels // parts, taps, points
         )
         if mask is not None:
-            columns = columns * mask.to(wide).reshape(batch, parts, 1, taps, -1)
-        columns = columns.reshape(batch, group, channels // group * taps, -1)
+            columns = columns * mask.to(wide).reshape(batch, parts, 1, taps, points)
+        columns = columns.reshape(batch, group, channels // group * taps, points)
         weight = w.to(wide).reshape(group, w.shape[0] // group, -1)
         y = torch.matmul(weight, columns).reshape(batch, w.shape[0], *outputs)
         if b is not None:
