@@ -21,8 +21,8 @@ __all__ = ["PROFILES", "CeilingTarget", "Target", "ceiling_targets", "operators"
 PROFILES = ("core", "vision", "transformer")
 """The profiles all of whose operators are timed, beside those that the zoo uses."""
 _MIB = 1 << 20
-_COPIES = (_MIB // 4, _MIB, 4 * _MIB, 16 * _MIB, 64 * _MIB, 256 * _MIB)
-"""Bytes read and written together."""
+_COPIES = (_MIB // 4, _MIB, *(_MIB << step for step in range(2, 9)))
+"""Bytes read and written together; in steps of two where a cache may end."""
 _PRODUCTS = (512, 1024, 2048)
 _ROW = 1024
 
