@@ -205,4 +205,8 @@ def _matcher(pattern: str) -> re.Pattern[str]:
 def _close_case(pattern: str, cases: Sequence[CaseFacts]) -> str:
     operators = {o.lower(): o for c in cases for o in c.operators}
     names = {c.id.rpartition("/")[2].removeprefix("test_") for c in cases}
-    return did_you_mean(pattern.lower().strip("*"), [*operators, *names])
+    # Of an id's parts the version says nothing, and a part that is there needs no other.
+    parts = (re.sub(r"-\d+$", "", part) for part in pattern.lower().strip("*").split("/"))
+    known = {*operators, *names, *(c.suite for c in cases)}
+    close = (did_you_mean(part, [*operators, *names]) for part in parts if part not in known)
+    return next(filter(None, close), "")

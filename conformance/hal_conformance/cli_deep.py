@@ -44,8 +44,10 @@ def deep_targets(plan: Plan) -> list[Target]:
     require_hypothesis()
     chosen = chosen_targets(plan.cases)
     if not chosen:
+        names = sorted({c.single_operator for c in plan.cases if c.single_operator})
+        of = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
         raise UsageError(
-            "of the chosen cases' operators and types no more are drawn",
+            f"--depth deep has no cases to draw of {of or 'what is chosen'}",
             next_step="hal conformance --suite contract --depth deep -k contract/Conv-",
         )
     return chosen

@@ -216,7 +216,7 @@ def test_control_c_keeps_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None
         (["--depth", "deeper"], "there is no depth 'deeper'"),
         (["--depth", "deep", "--suite", "onnx"], "no depth but the default one"),
         (["--depth", "deep", "--show", "-k", EQUAL], "leave out --depth"),
-        (["--depth", "deep", "-k", "contract/If-"], "no more are drawn"),
+        (["--depth", "deep", "-k", "contract/If-"], "no cases to draw of If"),
         (["-k", f"{EQUAL}deep-999999"], "no deep case"),
         (["-k", f"{EQUAL}deep-0.0.0.0.1.5"], "more numbers than the case"),
         (["-k", "contract/Equal-19/int65-deep-0"], "of this operator and type none"),

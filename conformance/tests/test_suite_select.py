@@ -56,6 +56,11 @@ def test_every_pattern_must_match():
         select(CASES, ["abs", "sofmax"])
 
 
+def test_a_part_of_an_id_that_is_close():
+    with pytest.raises(UsageError, match=r"Did you mean 'softmax'"):
+        select(CASES, ["onnx/Sofmax-13/float"])
+
+
 def test_operators_and_cells():
     assert select(CASES, operators={"Exp", "Sign"}) == [CASES[3]]
     assert select(CASES, operators={"Exp", "Div"}) == [CASES[2]]
