@@ -24,7 +24,8 @@ __all__ = ["fuse_products"]
 
 Tensor = torch.Tensor
 _LEAST = 1 << 19
-"""Multiplications below which oneDNN's cost of a call (10 µs) is more than it saves."""
+"""Multiplications below which oneDNN's cost of a call (10 µs) is more than it saves. One row alone
+takes the time that its weights take to be read, and MKL reads them where they are."""
 
 
 def fuse_products(block: Block, constants: Constants, *, traced: bool) -> None:
@@ -126,7 +127,7 @@ def _packed(weight: Tensor, bias: Tensor | None) -> Callable[..., Tensor]:
             raise ValueError(f"a product of {tuple(shape)} and ({depth}, {width})")
         rows = x.numel() // depth
         if not packed:
-            if rows * size < _LEAST:
+            if rows == 1 or rows * size < _LEAST:
                 # Another thread may pack it meanwhile.
                 kept = plain[:]
                 if kept:
@@ -147,7 +148,7 @@ def _traced(weight: Tensor, bias: Tensor | None) -> Callable[..., Tensor]:
     linear = opaque_linear()
 
     def run(x: Tensor) -> Tensor:
-        if x.dim() < 2 or x.numel() * width < _LEAST:
+        if x.dim() < 2 or x.shape[-1] == x.numel() or x.numel() * width < _LEAST:
             return F.linear(x, weight, bias)
         return linear(x, plain, bias)
 
