@@ -151,7 +151,7 @@ def test_what_was_measured_orders_the_next_model(site: Any) -> None:
         site,
         'Choice({"delay": 8}, speed=3.0)',
         'Choice({"delay": 9}, speed=2.9)',
-        'Choice({"delay": 1}, speed=0.5)',
+        'Choice({"delay": 1}, speed=2.0)',
         'Choice({"delay": 10}, speed=0.4)',
         'Choice({"delay": 11}, speed=0.4)',
     )

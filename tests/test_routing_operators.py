@@ -10,7 +10,7 @@ import pytest
 from hal import Device
 from hal.routing import Candidate, record_times
 from hal.routing._candidates import Entry
-from hal.routing._cost import CostModel, Work, added_up, guess, work_of
+from hal.routing._cost import CostModel, Work, added_up, guess, measured, work_of
 from hal.routing._environment import machine
 from hal.routing._evidence import operator_times
 from hal.store import Store
@@ -85,3 +85,18 @@ def test_it_moves_the_prediction_of_the_usual_form_alone(
         # The evidence weighs 1, the declared speed 0.3.
         assert math.log(after / before) == pytest.approx(math.log(added / before) / 1.3)
         assert costs.predict(other, work) == guess(other, work)
+
+
+def test_a_candidate_that_was_never_run_is_no_better_for_it(tmp_path: Path) -> None:
+    """When all that was measured is slower than its roofline, so is the rest."""
+    work = model_work()
+    unknown = Entry(Candidate(DEVICE, {"mode": "other"}), "float32", 0.75, 0.0)
+    gpu = Entry(Candidate(Device("made:gpu", "gpu")), "float32", 1.0, 0.0)
+    with Store(tmp_path / "store.sqlite") as store:
+        for model in ("one", "two"):
+            row = {**measured(ENTRY, work, 9 * guess(ENTRY, work)), "machine": machine()}
+            label = ENTRY.candidate.label
+            store.put("measurements", f"{label}|{model}", {**row, "model": model}, group=label)
+        costs = CostModel(store, machine())
+        assert guess(ENTRY, work) < costs.predict(ENTRY, work) < costs.predict(unknown, work)
+        assert costs.predict(gpu, work) == guess(gpu, work), "another kind of device"

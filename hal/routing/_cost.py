@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -92,6 +93,7 @@ class CostModel:
         self._store, self._machine = store, machine
         self._times: dict[str, dict[str, tuple[Times, ...]]] = {}
         self._found: dict[str, list[tuple[tuple[float, ...], float]]] = {}
+        self._kinds: dict[str, dict[Any, list[tuple[tuple[float, ...], float]]]] = {}
         for row in store.rows("measurements"):
             document = row.document
             if document.get("machine") != dict(machine) or document.get("model") == without:
@@ -101,6 +103,8 @@ class CostModel:
             except (KeyError, TypeError, ValueError):
                 continue
             self._found.setdefault(row.group, []).append(known)
+            kind = str(document.get("kind", ""))
+            self._kinds.setdefault(kind, {}).setdefault(document.get("model"), []).append(known)
 
     def predict(self, entry: Entry, work: Work) -> float:
         """Seconds of one run."""
@@ -110,8 +114,9 @@ class CostModel:
         return guess(entry, work) * math.exp(self._correction(entry, work))
 
     def _correction(self, entry: Entry, work: Work) -> float:
-        total, weights = 0.0, _PRIOR
         label, device = entry.candidate.label, entry.candidate.device
+        # What has not been measured is as far from its roofline as what was on such a device.
+        total, weights = _PRIOR * self._usual(device.kind, work), _PRIOR
         if label == device.id:  # operators were timed in the usual form alone
             if label not in self._times:
                 self._times[label] = operator_times(self._store, device, self._machine)
@@ -120,11 +125,25 @@ class CostModel:
                 total += _OPERATORS * math.log(added / guess(entry, work))
                 weights += _OPERATORS
         for features, correction in self._found.get(label, ()):
-            distance = math.dist(features, work.features) / _NEAR
-            weight = 0.5 ** (distance * distance)
+            weight = _alike(features, work)
             total += weight * correction
             weights += weight
         return total / weights
+
+    def _usual(self, kind: DeviceKind, work: Work) -> float:
+        """The correction of models like this one on devices of a kind, whatever the candidate."""
+        total, weights = 0.0, _PRIOR
+        for rows in self._kinds.get(kind, {}).values():
+            weight = _alike(rows[0][0], work)
+            total += weight * statistics.fmean(correction for _, correction in rows)
+            weights += weight
+        return total / weights
+
+
+def _alike(features: Sequence[float], work: Work) -> float:
+    """What a measurement of a model with these features tells of another: 1 of the same."""
+    distance = math.dist(features, work.features) / _NEAR
+    return math.pow(0.5, distance * distance)
 
 
 def guess(entry: Entry, work: Work) -> float:
@@ -169,7 +188,8 @@ def added_up(times: Mapping[str, tuple[Times, ...]], entry: Entry, work: Work) -
 def measured(entry: Entry, work: Work, seconds: float) -> dict[str, Any]:
     """What a measurement teaches, for the table "measurements"."""
     correction = math.log(max(seconds, 1e-9) / guess(entry, work))
-    return {"features": list(work.features), "correction": correction}
+    kind = entry.candidate.device.kind
+    return {"features": list(work.features), "correction": correction, "kind": kind}
 
 
 def work_of(model: Model, shapes: Mapping[str, Sequence[int]]) -> Work:

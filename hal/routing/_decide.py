@@ -38,6 +38,7 @@ REFUSALS = (UnsupportedError, FallbackError, SkewError, UnfedError)
 
 SHARE = 0.4
 """The share of the candidates that are measured at most, two at least."""
+_LEAST = 2
 _HOPELESS = 2.5
 """How many times the best single run another's may take and still be timed in blocks."""
 _EXHAUSTED = 6.0
@@ -182,7 +183,7 @@ class _Trials:
     def run(self, queue: list[Entry]) -> bool:
         """Try the most promising of the queue until enough gave right answers, and race those;
         returns whether one of them is clearly ahead."""
-        most = max(2, int(SHARE * len(queue)))
+        most = max(_LEAST, int(SHARE * len(queue)))
         if self._request.exhaustive:
             most = len(queue)
         end = time.monotonic() + self._request.budget
@@ -191,7 +192,7 @@ class _Trials:
             for entry in queue:
                 # Beyond its share, or its time, it goes on only for want of a right answer.
                 late = time.monotonic() + entry.seconds > end and not self._request.exhaustive
-                if self._open and (tried >= most or late):
+                if self._open and (tried >= most or (late and tried >= _LEAST)):
                     continue
                 tried += 1
                 self._try(entry, stack)
