@@ -48,11 +48,15 @@ _CHOOSING = frozenset(
         "Unique",
     ]
 )
+_OF_KEYS = frozenset(
+    ["ai.onnx.ml::CategoryMapper", "ai.onnx.ml::LabelEncoder", "ai.onnx.ml::OneHotEncoder"]
+)
+"""What looks its data up: how a number that is no key is compared is the evaluator's own."""
 
 
 def digits(ask: Ask, drafts: Sequence[Draft]) -> Iterator[Draft]:
     """A draft of an ask with numbers that no narrower type holds, as a case "digits"."""
-    if not ask.type.startswith("tensor(") or ask.operator.key in MOVING:
+    if not ask.type.startswith("tensor(") or ask.operator.key in MOVING | _OF_KEYS:
         return
     if ask.operator.key in _CHOOSING:
         yield from _close(ask, drafts)
