@@ -85,6 +85,7 @@ _NAN_ONLY = frozenset(
         "InstanceNormalization",
         "LayerNormalization",
         "Resize",
+        "RoiAlign",
     ]
 )
 """Where an infinity meets another one, or a zero, or not, as the formula is written."""

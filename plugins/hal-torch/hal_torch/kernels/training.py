@@ -13,6 +13,8 @@ __all__ = ["table"]
 table = KernelTable()
 DOMAIN = "ai.onnx.preview.training"
 Tensor = torch.Tensor
+# The standard's defaults 1e-6, 0.9 and 0.999, as float32, which attributes are.
+_EPSILON, _ALPHA, _BETA = 9.999999974752427e-07, 0.8999999761581421, 0.9990000128746033
 
 
 def _each(
@@ -24,6 +26,11 @@ def _each(
         raise ValueError(f"{len(given)} tensors are not {kinds} groups of one length")
     steps = [step(*given[i::count]) for i in range(count)]
     return tuple(made for group in zip(*steps, strict=True) for made in group)
+
+
+def _as_precise_as(r: Tensor, given: tuple[Tensor, ...]) -> Tensor:
+    """The learning rate, in double where it or a tensor is: rate and tensors may differ in type."""
+    return r.double() if any(x.dtype == torch.float64 for x in given) else r
 
 
 @table.kernel("Gradient", 1, domain=DOMAIN)
@@ -50,13 +57,15 @@ def adagrad(
     t: Tensor,
     *given: Tensor,
     decay_factor: float = 0.0,
-    epsilon: float = 0.0,
+    epsilon: float = _EPSILON,
     norm_coefficient: float = 0.0,
 ) -> tuple[Tensor, ...]:
+    r = _as_precise_as(r, given)
+
     def step(x: Tensor, g: Tensor, h: Tensor) -> tuple[Tensor, ...]:
         g = norm_coefficient * x + g
         h = h + g * g
-        rate = r / (1 + t * decay_factor)
+        rate = r / (1 + t.to(r.dtype) * decay_factor)
         return (x - rate * g / (h.sqrt() + epsilon)).to(x.dtype), h
 
     return _each(step, given, 3)
@@ -67,13 +76,14 @@ def adam(
     r: Tensor,
     t: Tensor,
     *given: Tensor,
-    alpha: float = 0.9,
-    beta: float = 0.999,
-    epsilon: float = 0.0,
+    alpha: float = _ALPHA,
+    beta: float = _BETA,
+    epsilon: float = _EPSILON,
     norm_coefficient: float = 0.0,
     norm_coefficient_post: float = 0.0,
 ) -> tuple[Tensor, ...]:
-    wide = t.to(torch.float32)
+    r = _as_precise_as(r, given)
+    wide = t.to(r.dtype)
     corrected = r * torch.sqrt(1 - beta**wide) / (1 - alpha**wide)
     rate = torch.where(t > 0, corrected, r)
 
