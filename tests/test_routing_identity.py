@@ -144,6 +144,17 @@ def test_this_machine_is_told_in_words() -> None:
     assert facts["package numpy"] == np.__version__ and facts["package no-such-package"] == ""
 
 
+def test_what_a_package_brings_for_itself_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendored, site = tmp_path / "tool" / "_vendor", tmp_path / "site"
+    for folder in (vendored, site):
+        (folder / f"of_{folder.name}-1.0.dist-info").mkdir(parents=True)
+    (vendored.parent / "__init__.py").touch()
+    monkeypatch.setattr("sys.path", [str(vendored), str(site)])
+    assert packages() == {"of-site": "1.0"}
+
+
 def test_changes_are_told_in_words() -> None:
     before = {"cores": "2", "package a": "1.0", "package b": "1", "driver nvidia": ""}
     now = {"cores": "2", "package a": "1.1", "package b": "", "driver nvidia": "555"}

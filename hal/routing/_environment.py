@@ -40,9 +40,12 @@ def machine() -> dict[str, str]:
 
 
 def packages() -> dict[str, str]:
-    """The installed distributions with their versions, by the folders that say so."""
+    """The installed distributions with their versions, by the folders that say so. What a package
+    brings for itself is not installed: setuptools, once imported, adds its own to sys.path."""
     found: dict[str, str] = {}
     for place in sys.path:
+        if place and (Path(place).parent / "__init__.py").exists():
+            continue
         for name in _names(place or "."):
             if name.endswith((".dist-info", ".egg-info")):
                 distribution, _, version = name.rpartition(".")[0].partition("-")
