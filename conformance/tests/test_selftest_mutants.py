@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import importlib
 import json
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from hal_conformance.mutants.equivalent import EQUIVALENT
 from hal_conformance.mutants.fault import Fault, any_type, faults_of, kinds
 from hal_conformance.mutants.kept import Kept
 from hal_conformance.mutants.mutant import Mutant, prepare
+from hal_conformance.mutants.processes import Processes
 from hal_conformance.mutants.score import document, score_of
 from hal_conformance.mutants.selftest import (
     Request,
@@ -25,7 +27,7 @@ from hal_conformance.mutants.selftest import (
 )
 
 from hal.contract import contract
-from hal.errors import HalError, UsageError
+from hal.errors import CrashError, HalError, UsageError
 from hal.plugins import load_plugins
 
 
@@ -244,6 +246,48 @@ def test_an_error_that_is_known_holds_no_memory_of_its_call(engine):
             engine.run(broken)
         depths.append(len(caught.traceback))
     assert depths[1] == depths[2] <= depths[0]
+
+
+def test_a_case_that_ends_its_process_judges_by_that(engine, tmp_path):
+    suite = load_suite("contract")
+    cases = [suite.load(f.id) for f in suite if f.single_operator == "Sign" and "/float-" in f.id]
+    made, note = mutant("Sign", *_TAIL), tmp_path / "note"
+    whole = Bench(engine, cases, note=note)
+    assert note.read_text() in {f" {c.id}" for c in cases}
+    first = whole.verdict(made).caught["contract"]
+    assert note.read_text() == f"{made.id} {first}"
+    died = frozenset({f"{made.id} {whole.cases[-1].id}", f" {first}"})
+    bench = Bench(engine, cases, died)
+    assert bench.control.left_out == {first: "crash: the process died"}
+    bench.cases.reverse()
+    assert bench.verdict(made).caught["contract"] == whole.cases[-1].id
+
+
+_DEADLY = """
+import os
+from hal_conformance.mutants.bench import Control, OperatorResult
+
+class Worker:
+    def judge(self, key, died, note):
+        for case in ("a", "b", "c"):
+            at = f"{key} {case}"
+            if at not in died:
+                note.write_text(at if case != "c" else "")
+                if (key, case) in {("two", "a"), ("two", "b"), ("last", "c")}:
+                    os.abort()
+        return OperatorResult(key, (), Control({}, dict.fromkeys(died, ""), 0, {}, {}))
+"""
+
+
+def test_a_process_that_dies_is_replaced(tmp_path, monkeypatch):
+    (tmp_path / "deadly_worker.py").write_text(_DEADLY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    worker = importlib.import_module("deadly_worker").Worker
+    with Processes(worker, (), 2) as processes:
+        found = {r.operator: set(r.control.wrong) for r in processes.judge(["one", "two", "three"])}
+        assert found == {"one": set(), "two": {"two a", "two b"}, "three": set()}
+        with pytest.raises(CrashError, match="died on last before it ran anything"):
+            list(processes.judge(["last"]))
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

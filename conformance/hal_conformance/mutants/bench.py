@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from hal import BackendSpec, Outcome
 from hal_conformance.case import Case
-from hal_conformance.judge import Compiler, run_case
+from hal_conformance.judge import run_case
 from hal_conformance.mutants.engine import Engine
 from hal_conformance.mutants.mutant import Mutant, MutantBackend, Prepared, prepare
 
@@ -59,11 +60,21 @@ class OperatorResult:
 class Bench:
     """The cases that a mutant of one operator is judged on: those that the correct engine passes.
 
-    Public for tests: `verdict` judges any mutant.
+    `note` is a file that says what is being run, for whoever finds the process dead; `died` has
+    these notes of processes before this one: a case that ends its process is not passed, and
+    whatever was wrong with the kernel has been noticed. Public for tests: `verdict` judges any
+    mutant.
     """
 
-    def __init__(self, engine: Engine, cases: Sequence[Case]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        cases: Sequence[Case],
+        died: frozenset[str] = frozenset(),
+        note: Path | None = None,
+    ) -> None:
         self.engine = engine
+        self.died, self.note = died, note
         self.prepared: dict[str, Prepared] = {}
         self.cases: list[Case] = []
         self.kernels: dict[str, frozenset[tuple[str, str]]] = {}
@@ -142,8 +153,13 @@ class Bench:
                     wrong[case.id] = f"{result[0].value}: {result[1]}"
         return count, wrong
 
-    def _run(self, case: Case, backend: Compiler) -> tuple[Outcome, str] | None:
+    def _run(self, case: Case, backend: MutantBackend) -> tuple[Outcome, str] | None:
         """None for a pass."""
+        running = f"{backend.mutant.id if backend.mutant else ''} {case.id}"
+        if running in self.died:
+            return Outcome.CRASH, "the process died"
+        if self.note is not None:
+            self.note.write_text(running, encoding="utf-8")
         result = run_case(case, self.engine.device, _SPEC, backend, {})
         return None if result.outcome is Outcome.PASS else (result.outcome, result.reason)
 

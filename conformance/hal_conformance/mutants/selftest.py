@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import enum
 import hashlib
-import multiprocessing
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 from hal.backend import Option
 from hal.contract import STABLE_DOMAINS, Operator, contract
 from hal.device import backend_of
-from hal.errors import CrashError, UsageError, did_you_mean
+from hal.errors import UsageError, did_you_mean
 from hal.plugins import load_plugins
 from hal_conformance.case import Case, Suite, load_suite
 from hal_conformance.contract.draft import main_constraint
@@ -23,6 +20,7 @@ from hal_conformance.mutants.engine import Engine
 from hal_conformance.mutants.fault import faults_of, kinds
 from hal_conformance.mutants.kept import Kept
 from hal_conformance.mutants.mutant import Mutant
+from hal_conformance.mutants.processes import Processes
 
 __all__ = [
     "Request",
@@ -104,29 +102,8 @@ def selftest(request: Request, jobs: int = 1, *, resume: bool = False) -> Iterat
                 if key in sizes:
                     sizes[key] += 1
     order = sorted(sizes, key=lambda key: -sizes[key])
-    if jobs <= 1:
-        worker = _Worker(request, resume)
-        yield from map(worker.judge, order)
-        return
-    pool = concurrent.futures.ProcessPoolExecutor(
-        min(jobs, len(order)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start,
-        initargs=(request, resume),
-    )
-    try:
-        futures = [pool.submit(_judge, key) for key in order]
-        for future in concurrent.futures.as_completed(futures):
-            yield future.result()
-    except BrokenProcessPool:
-        raise CrashError(
-            "a process of the self-test died, as one does that runs out of memory",
-            next_step="hal-conformance selftest --jobs 1 --resume: what was found is kept",
-        ) from None
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
+    with Processes(_Worker, (request, resume), min(jobs, len(order))) as processes:
+        yield from processes.judge(order)
 
 
 class _Worker:
@@ -144,15 +121,15 @@ class _Worker:
         self.kept = Kept(repr(dataclasses.replace(request, operators=())), device, backend)
         self.suites: list[Suite] = [load_suite(name) for name in SUITES]
 
-    def judge(self, key: str) -> OperatorResult:
-        """Every mutant of one operator."""
+    def judge(self, key: str, died: frozenset[str], note: Path) -> OperatorResult:
+        """Every mutant of one operator (see `Bench` for what died, and the note)."""
         operator = contract().latest(key)
         cases = list(self._cases(key))
         same = self.kept.key(cases)
         known = self.kept.load(key, same) if self.resume else None
         if known is not None:
             return known
-        bench = Bench(self.engine, cases)
+        bench = Bench(self.engine, cases, died, note)
         verdicts = tuple(bench.verdict(m) for m in mutants_of(operator, self.request))
         self.engine.forget()
         result = OperatorResult(key, verdicts, bench.control)
@@ -166,29 +143,3 @@ class _Worker:
                     case = suite.load(facts.id)
                     if isinstance(case, Case):
                         yield case
-
-
-def _limit_memory() -> None:
-    """A wrong kernel may ask for any amount of memory: that is an error, and not the end."""
-    if os.name == "posix":
-        import resource
-
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        most = _MEMORY if hard == resource.RLIM_INFINITY else min(_MEMORY, hard)
-        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
-
-
-_MEMORY = 6 << 30
-_worker: _Worker | None = None
-
-
-def _start(request: Request, resume: bool) -> None:
-    global _worker
-    _limit_memory()
-    _worker = _Worker(request, resume)
-
-
-def _judge(key: str) -> OperatorResult:
-    if _worker is None:
-        raise RuntimeError("the worker was not started")
-    return _worker.judge(key)
