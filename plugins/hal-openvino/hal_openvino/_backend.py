@@ -12,6 +12,7 @@ from hal.graph import ModelGraph, Node, read_model
 from hal.model import Model
 from hal_openvino._compat import on_disk, openvino
 from hal_openvino._errors import explain, refused_operators, words
+from hal_openvino._forms import Form, Forms
 from hal_openvino._placement import all_nodes
 from hal_openvino._session import OpenVinoExecutable
 
@@ -20,7 +21,7 @@ __all__ = ["OpenVinoBackend"]
 _KINDS: Mapping[str, DeviceKind] = {"CPU": "cpu", "GPU": "gpu", "NPU": "npu"}
 _PRECISIONS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 _DEFAULT_PRECISION = "float32"
-_OPTIONS = ("precision", "threads", "streams")
+_OPTIONS = ("precision", "threads", "streams", "fixed_shapes")
 _PROPERTY_PREFIX = "ov."
 
 
@@ -95,17 +96,31 @@ class OpenVinoBackend:
         """A compiled model on one device.
 
         Options: precision (float32, float16, bfloat16: the arithmetic that the device may use),
-        threads and streams (counts, 0: OpenVINO's choice), and ov.KEY for a property of its own.
+        threads and streams (counts, 0: OpenVINO's choice), fixed_shapes (whether shapes that come
+        again get a compiled model of their own), and ov.KEY for a property of OpenVINO's own.
         Raises UsageError for others, UnsupportedError with every node that has no conversion rule.
         """
         name, properties = self._name(device), _properties(options)
+        fixed = options.get("fixed_shapes", True)
+        if not isinstance(fixed, bool):
+            raise UsageError(f"option fixed_shapes is true or false, got {fixed!r}")
         graph = read_model(model)
         converted = self._read(model, graph)
         try:
-            compiled = self._core.compile_model(converted, name, properties)
+            usual = Form(self._core.compile_model(converted, name, properties), graph.graph)
         except RuntimeError as error:
             raise explain(error) from error
-        return OpenVinoExecutable(compiled, graph.graph, device.id)
+        open_ = {n: p for n, p in usual.inputs.items() if p.partial_shape.is_dynamic}
+        if not (fixed and open_):
+            return OpenVinoExecutable(usual, graph.graph, device.id)
+        called = {name: port.get_any_name() for name, port in open_.items()}
+
+        def make(shapes: Mapping[str, Sequence[int]]) -> Form:
+            own = converted.clone()
+            own.reshape({called[n]: list(shape) for n, shape in shapes.items()})
+            return Form(self._core.compile_model(own, name, properties), graph.graph)
+
+        return OpenVinoExecutable(usual, graph.graph, device.id, Forms(tuple(open_), make))
 
     def _read(self, model: Model, graph: ModelGraph) -> Any:
         try:
@@ -152,7 +167,7 @@ def _properties(options: Mapping[str, Option]) -> dict[str, Any]:
                 properties["INFERENCE_NUM_THREADS" if name == "threads" else "NUM_STREAMS"] = value
         elif name.startswith(_PROPERTY_PREFIX):
             properties[name[len(_PROPERTY_PREFIX) :]] = value
-        elif name != "precision":
+        elif name not in _OPTIONS:
             raise UsageError(
                 f"openvino has no option {name!r}.{did_you_mean(name, _OPTIONS)}",
                 next_step=f"use one of {', '.join(_OPTIONS)}, or {_PROPERTY_PREFIX}KEY",

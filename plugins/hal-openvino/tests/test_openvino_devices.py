@@ -72,7 +72,7 @@ def test_unknown_device_gets_a_suggestion(openvino, relu):
 
 def test_default_precision_is_float32(openvino, cpu, relu):
     executable = openvino.compile(cpu, relu, {})
-    assert executable._compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
+    assert executable._usual.compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_default_precision_is_float32(openvino, cpu, relu):
 )
 def test_options(openvino, cpu, relu, options, key, value):
     executable = openvino.compile(cpu, relu, options)
-    found = executable._compiled.get_property(key)
+    found = executable._usual.compiled.get_property(key)
     assert str(getattr(found, "to_string", lambda: found)()) == value
     got = executable.run({"x": Tensor.from_numpy(np.float32([-1, 0, 1, 2]))})["y"]
     assert got.numpy().tolist() == [0, 0, 1, 2]
