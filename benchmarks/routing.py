@@ -25,6 +25,7 @@ model beside the state file for the exhaustive times, and compiled anew for each
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import os
@@ -32,7 +33,6 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +42,15 @@ from hal.graph import read_model
 from hal.inputs import draw_inputs
 from hal.paths import cache_dir
 from hal.plugins import Registry, load_plugins
-from hal.reference import Reference, ReferenceRun
+from hal.reference import Reference
 from hal.routing import Route
+from hal.routing._asked import Asked, questions
 from hal.routing._decide import Request, decide
 from hal.routing._environment import Environment
 from hal.routing._identity import Known, identify
 from hal.routing._load import model_of
 from hal.routing._trial import Trial, tolerances
 from hal.store import Store
-from hal.tensor import Value
 
 DEVICES = ("ort:cpu", "openvino:cpu", "torch:cpu")
 BUDGETS: dict[str, float | None] = {"float32": None, "0.02": 0.02}
@@ -117,10 +117,11 @@ def figures(registry: Registry, name: str, state: Path, parts: list[str]) -> dic
     graph = read_model(known.model)
     dims = {dim for info in graph.graph.inputs for dim in info.shape or ()}
     sizes = {name: size for name, size in SIZES.items() if name in dims}
+    inexact = Request(accuracy=0.02, devices=DEVICES, sizes=sizes)
+    asked = questions(registry, known.model, None, sizes, inexact=True)
     with Reference(registry, known.model) as reference:
-        answers = reference.run(draw_inputs(graph, sizes=sizes))
         others = draw_inputs(graph, seed=1, sizes=sizes)
-        other = reference.run(others)
+        other = Asked(others, reference.run(others))
     made: dict[str, Any] = {}
     if "decisions" in parts:
         made["decisions"] = {}
@@ -130,15 +131,15 @@ def figures(registry: Registry, name: str, state: Path, parts: list[str]) -> dic
                 tempfile.TemporaryDirectory() as inductor,
             ):
                 os.environ["TORCHINDUCTOR_CACHE_DIR"] = inductor
-                request = Request(accuracy=accuracy, devices=DEVICES, sizes=sizes)
-                route = decide(registry, known, store, environment, request, answers=answers)
+                request = dataclasses.replace(inexact, accuracy=accuracy)
+                route = decide(registry, known, store, environment, request, asked=asked)
                 made["decisions"][label] = {
                     "choice": route.winner.candidate.label,
                     "clear": route.clear,
                     "seconds": route.seconds,
                     "tried": sum(row.tried for row in route.rows),
                     "of": sum(row.state != "struck" for row in route.rows),
-                    "wrong": wrong(registry, known, store, route, others, other),
+                    "wrong": wrong(registry, known, store, route, other),
                     "rows": [
                         [r.candidate.label, r.state, r.predicted, r.once, list(r.blocks), r.reason]
                         for r in route.rows
@@ -148,10 +149,8 @@ def figures(registry: Registry, name: str, state: Path, parts: list[str]) -> dic
     if "times" in parts:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(state.parent / "inductor")
         with Store(state.with_name(f"{state.stem}-exhaustive.sqlite")) as store:
-            request = Request(
-                accuracy=0.02, devices=DEVICES, sizes=sizes, budget=150.0, exhaustive=True
-            )
-            route = decide(registry, known, store, environment, request, answers=answers)
+            request = dataclasses.replace(inexact, budget=150.0, exhaustive=True)
+            route = decide(registry, known, store, environment, request, asked=asked)
         made["times"] = {
             row.candidate.label: {
                 "seconds": row.median if row.blocks else row.once,
@@ -174,16 +173,15 @@ def wrong(
     known: Known,
     store: Store,
     route: Route,
-    inputs: Mapping[str, Value],
-    answers: ReferenceRun,
+    asked: Asked,
 ) -> list[str]:
     """The outputs of the winner that break the budget on other inputs."""
-    allowed = tolerances(answers, route.accuracy)
+    allowed = tolerances(asked.answers, route.accuracy)
     candidate = route.winner.candidate
     model = model_of(known, candidate, store)
-    trial = Trial(registry, candidate, model, inputs, timeout=120.0)
+    trial = Trial(registry, candidate, model, asked.inputs, timeout=120.0)
     try:
-        errors = trial.errors(answers)
+        errors = trial.errors([asked])
     finally:
         trial.close()
     return [f"{n}: {e:.3g} of {allowed[n]:.3g}" for n, e in errors.items() if not e <= allowed[n]]

@@ -115,15 +115,28 @@ class CostModel:
 
     def _correction(self, entry: Entry, work: Work) -> float:
         label, device = entry.candidate.label, entry.candidate.device
-        # What has not been measured is as far from its roofline as what was on such a device.
-        total, weights = _PRIOR * self._usual(device.kind, work), _PRIOR
-        if label == device.id:  # operators were timed in the usual form alone
-            if label not in self._times:
-                self._times[label] = operator_times(self._store, device, self._machine)
-            added = added_up(self._times[label], entry, work)
-            if added:
-                total += _OPERATORS * math.log(added / guess(entry, work))
-                weights += _OPERATORS
+        # What has not been measured is as far from its roofline as what was on such a device; in
+        # another type, as the device itself in its usual form.
+        prior = self._usual(device.kind, work)
+        if entry.precision != "float32":
+            prior = self._blended(device.id, prior, work)
+        usual = self._blended(label, prior, work)
+        if label != device.id:
+            return usual
+        # Operators were timed in the usual form alone.
+        if label not in self._times:
+            self._times[label] = operator_times(self._store, device, self._machine)
+        added = added_up(self._times[label], entry, work)
+        if not added:
+            return usual
+        weight = _PRIOR + sum(_alike(features, work) for features, _ in self._found.get(label, ()))
+        of_operators = math.log(added / guess(entry, work))
+        return (weight * usual + _OPERATORS * of_operators) / (weight + _OPERATORS)
+
+    def _blended(self, label: str, prior: float, work: Work) -> float:
+        """The correction by what was measured of a candidate, the more of models like this one; a
+        prior for the rest."""
+        total, weights = _PRIOR * prior, _PRIOR
         for features, correction in self._found.get(label, ()):
             weight = _alike(features, work)
             total += weight * correction

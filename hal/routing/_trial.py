@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hal._memory import resident
 from hal.compare import relative_l2
@@ -12,6 +13,7 @@ from hal.host import Host, HostedExecutable
 from hal.model import Model
 from hal.plugins import Registry
 from hal.reference import ReferenceRun
+from hal.routing._asked import Asked
 from hal.routing._candidate import Candidate
 from hal.tensor import Value
 from hal.timing import CALLS, DISCARDED, PAUSE
@@ -59,16 +61,17 @@ class Trial:
             self._host.close()
             raise
 
-    def errors(self, run: ReferenceRun) -> dict[str, float]:
-        """Run, and compare: the distance of every output from the reference's."""
-        got = self._compiled().run(self._inputs)
-        found = {
-            name: relative_l2(value, got[name]) if name in got else float("inf")
-            for name, value in run.outputs.items()
-        }
-        del got
-        self.run()
-        return found
+    def errors(self, asked: Sequence[Asked]) -> dict[str, float]:
+        """Run each of these, and compare: the worst distance of every output from the
+        reference's."""
+        worst: dict[str, float] = {}
+        for one in asked:
+            got = self._compiled().run(one.inputs)
+            for name, value in one.answers.outputs.items():
+                error = relative_l2(value, got[name]) if name in got else math.inf
+                worst[name] = max(worst.get(name, 0.0), math.inf if math.isnan(error) else error)
+            del got
+        return worst
 
     def run(self) -> None:
         """Run a few times, for a first idea of how long it takes: `once`."""
