@@ -99,7 +99,8 @@ def _torch(data: bytes, feeds: Feeds) -> Callable[[], object]:
 
     def call() -> list[Any]:
         given = {name: torch.from_numpy(array) for name, array in feeds.items()}
-        return [result.numpy() for result in run(given).values()]
+        # In C order, as a session's results are; a convolution leaves its channels last.
+        return [result.contiguous().numpy() for result in run(given).values()]
 
     return call
 

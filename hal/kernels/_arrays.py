@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,16 @@ class Arrays(abc.ABC):
     @abc.abstractmethod
     def to_host(self, array: Any, element_type: ElementType | None) -> Host:
         """The values as a NumPy array of their own dtype (waits for the device)."""
+
+    def feeder(self, element_type: ElementType) -> Callable[[Host], Any]:
+        """How an input's NumPy arrays, of that native type, become arrays: `from_host`, with what
+        the type decides decided once."""
+        return lambda array: self.from_host(array, element_type)
+
+    def fetcher(self, element_type: ElementType) -> Callable[[Any], Host]:
+        """How an output, of that native type, becomes a NumPy array in C order that is the
+        caller's. It may be a view of a constant or of an input, which is still alive."""
+        return lambda array: self.to_host(array, element_type).copy()
 
     @abc.abstractmethod
     def shape(self, array: Any) -> tuple[int, ...]:

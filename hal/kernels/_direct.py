@@ -26,34 +26,34 @@ class Direct:
         inputs: Sequence[tuple[InputSpec, ElementType]],
         outputs: Sequence[tuple[str, ElementType]],
     ) -> None:
-        self._arrays = arrays
         self._call = call
-        self._inputs = [(spec, spec.name, e.storage, e) for spec, e in inputs]
-        self._outputs = list(outputs)
+        self._inputs = [(spec, spec.name, e.storage, arrays.feeder(e)) for spec, e in inputs]
+        self._fetchers = [arrays.fetcher(e) for _, e in outputs]
         self._names = [name for name, _ in outputs]
 
     def run(self, names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
         """Run over feeds whose names are right. Raises UsageError for the rest, and for names."""
-        arrays = self._arrays
         values = []
-        for spec, name, dtype, element_type in self._inputs:
+        for spec, name, dtype, feed in self._inputs:
             array = feeds[name]
             if not isinstance(array, np.ndarray) or array.dtype != dtype or not spec.fits(array):
                 got = f"{array.dtype}{list(array.shape)}" if hasattr(array, "dtype") else array
                 raise UsageError(f"input {name!r}: expected {spec.described}, got {got}")
-            values.append(arrays.from_host(array, element_type))
+            values.append(feed(array))
         for name in names or ():
             if name not in self._names:
                 raise UsageError(
                     f"the model has no output {name!r}.{did_you_mean(name, self._names)}"
                 )
-        results = self._call(values)
-        # Copied: a result may be a view of a constant, or of what was fed.
-        found = {
-            name: arrays.to_host(result, element_type).copy()
-            for (name, element_type), result in zip(self._outputs, results, strict=True)
-            if not names or name in names
-        }
+        results = self._call([*values])  # a list of its own, which it empties
+        if len(results) == 1 and not names:
+            return [self._fetchers[0](results[0])]
+        found: dict[str, Any] = {}
+        seen: set[int] = set()
+        for name, fetch, result in zip(self._names, self._fetchers, results, strict=True):
+            # One array may be two outputs; the caller's are apart.
+            found[name] = fetch(result).copy() if id(result) in seen else fetch(result)
+            seen.add(id(result))
         return [found[name] for name in names or self._names]
 
 

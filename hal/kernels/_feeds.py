@@ -74,7 +74,7 @@ class InputSpec:
 
     def fits(self, array: Any) -> bool:
         """Whether an array has the declared shape."""
-        return self.shape is None or self._fits(array.shape)
+        return self.shape is None or array.shape == self.shape or self._fits(array.shape)
 
     def _fits(self, shape: tuple[int, ...]) -> bool:
         if self.shape is None or len(self.shape) != len(shape):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hal.graph import AttributeValue, Node
 from hal.kernels._program import Value
+from hal.kernels._types import infer_output_types
 from hal.types import ElementType
 
 if TYPE_CHECKING:
@@ -66,17 +67,37 @@ class Precision:
                 target = self._low
         cast = [self._in(value, target, context.origin_of(node), context) for value in inputs]
         if target == self._low:
-            declared = tuple(self._low if t == FULL else t for t in declared)
+            declared = self._declared(node, declared, attributes, cast, context)
         lenient = target == self._low  # an operator's older versions do not list bfloat16
         outputs = self._lowering.node(node, used, declared, attributes, cast, context, lenient)
         if target == self._low:
             for value in outputs:
-                # Older versions of RNNs do not list bfloat16, so that nothing says it of theirs.
-                if value is not None and not value.type and operator in self._policy.compute:
-                    value.type = self._low
                 if value is not None and value.type == self._low:
                     self._lowered[id(value)] = value
         return outputs
+
+    def _declared(
+        self,
+        node: Node,
+        declared: tuple[str, ...],
+        attributes: Mapping[str, AttributeValue],
+        inputs: Sequence[Value | None],
+        context: Context,
+    ) -> tuple[str, ...]:
+        """The types of a lowered node's outputs: what they are over float32, in the lower type.
+        Older versions of operators do not list bfloat16, so that their own constraints say nothing
+        of it."""
+        opset = context.opsets.get(node.domain)
+        operator = None
+        if opset is not None:
+            operator = self._lowering.contract.resolve(node.domain, node.op_type, opset)
+        if operator is not None:
+            plain = ["" if v is None else self._full_type(v) for v in inputs]
+            declared = infer_output_types(operator, node.domain, attributes, plain, declared)
+        return tuple(self._low if t == FULL else t for t in declared)
+
+    def _full_type(self, value: Value) -> str:
+        return FULL if id(value) in self._lowered else value.type
 
     def full(self, values: Sequence[Value | None], context: Context) -> list[Value | None]:
         """Values that leave a graph, in the types that the model gives them."""

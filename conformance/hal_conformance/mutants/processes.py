@@ -1,4 +1,4 @@
-"""The processes that judge mutants. A wrong kernel may end its process: it costs that case alone."""
+"""The processes that judge mutants. A wrong kernel that ends its process costs that case alone."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ them, and does not round.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ import torch.utils.dlpack
 from hal.kernels import Arrays
 from hal.tensor import Tensor
 from hal.types import ElementType
-from hal_torch import _compat  # noqa: F401 (spends the warning of read-only views)
+from hal_torch._compat import is_alone
 
 __all__ = ["DTYPES", "FLOAT_TABLES", "TorchArrays", "dtype_of"]
 
@@ -70,6 +70,8 @@ DTYPES: dict[ElementType, torch.dtype] = {
 }
 """The dtype that holds each element type; strings are no tensors."""
 
+_SMALL = 4096
+"""Bytes that are copied sooner than it is known whether they need to be."""
 _WIDENED = frozenset({E.INT4, E.UINT4, E.INT2, E.UINT2, E.FLOAT4E2M1, E.FLOAT6E2M3, E.FLOAT6E3M2})
 _VIEWED = frozenset(e for e in DTYPES if e.is_native and not DTYPES[e].is_complex)
 """The types whose bytes NumPy can take from a tensor as they are."""
@@ -198,6 +200,44 @@ class TorchArrays(Arrays):
         if element_type in (E.INT4, E.INT2):
             return bits.view(np.int8).astype(element_type.dtype())
         return bits.view(element_type.dtype())
+
+    def feeder(self, element_type: ElementType) -> Callable[[Host], Any]:
+        if not self._on_host:
+            return super().feeder(element_type)
+        dtype, take = DTYPES[element_type], torch.from_numpy
+
+        def feed(array: Host) -> Any:
+            if array.flags.aligned:
+                try:
+                    made = take(array)
+                except (TypeError, ValueError):  # strides below zero
+                    made = None
+                if made is not None and made.dtype is dtype:
+                    return made
+            return self.from_host(array, element_type)
+
+        return feed
+
+    def fetcher(self, element_type: ElementType) -> Callable[[Any], Host]:
+        slow = super().fetcher(element_type)
+        if not self._on_host:
+            return slow
+
+        def fetch(array: Any) -> Host:
+            try:
+                if array.nbytes <= _SMALL:
+                    small: Host = array.numpy().copy()
+                    return small
+                if not array.is_contiguous():
+                    ordered: Host = array.contiguous().numpy()
+                    return ordered
+                own = is_alone(array)
+                found: Host = array.numpy()
+                return found if own else found.copy()
+            except (AttributeError, RuntimeError):  # a lazy conjugate, or no tensor
+                return slow(array)
+
+        return fetch
 
     def from_dlpack(self, source: Any) -> Any:
         """See `Arrays.from_dlpack`. A copy is made of what lies on another device, or is not

@@ -133,6 +133,32 @@ def test_lower_precision_of_an_older_opset(compiled):
     assert not np.allclose(got, x @ x, rtol=1e-6)
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("opset", [8, 11, 17])
+def test_outputs_have_the_models_types_at_every_precision(compiled, precision, opset):
+    """Concat and Dropout do not list bfloat16 before opset 13: what they give is still lowered,
+    and is widened where it leaves the model."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "x"], ["m"], name="m"),
+        helper.make_node("Concat", ["m", "m"], ["c"], name="c", axis=1),
+        helper.make_node("Transpose", ["c"], ["t"], name="t"),
+        helper.make_node("Dropout", ["t"], ["y"], name="d"),
+        helper.make_node("ReduceMean", ["y"], ["z"], name="r", axes=[1]),
+    ]
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes, "g", [info("x", F, [4, 4])], [info(n, F, None) for n in ("c", "y", "z")]
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=4)
+    x = RNG.standard_normal((4, 4)).astype(np.float32)
+    model = hal.Model(made.SerializeToString())
+    want, got = run(compiled(model), x), run(compiled(model, precision=precision), x)
+    for a, b in zip(want, got, strict=True):
+        assert b.dtype == np.float32
+        np.testing.assert_allclose(a, b, rtol=5e-2, atol=5e-2)
+        assert not np.array_equal(a, b)
+
+
 def test_compile_mode_compiles(compiled, caplog):
     executable = compiled(model(), mode="compile")
     with caplog.at_level(logging.WARNING, "hal_torch"):

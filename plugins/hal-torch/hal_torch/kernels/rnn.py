@@ -106,7 +106,9 @@ def recurrent(node: NodeInfo) -> Kernel:
     given = (*node.constants, *(None,) * 8)
     absent = (*(not type_ for type_ in node.input_types), *(True,) * 8)
     ready = all(given[i] is not None or absent[i] for i in (1, 2, 3))
-    constant = _fused_weights(layer, *given[1:4]) if fused is not None and ready else None
+    constant = None
+    if fused is not None and ready:
+        constant = _fused_weights(layer, *given[1:4], constant=True)
     packed = None
     if constant is not None and layer.kind == "LSTM" and PackedLstm.takes(constant):
         packed, constant = PackedLstm(constant, layer.backward), None
@@ -168,14 +170,16 @@ def _lengths(given: Any, x: Tensor) -> Tensor | None:
 
 
 def _fused_weights(
-    layer: _Layer, w: Tensor, r: Tensor, b: Tensor | None
+    layer: _Layer, w: Tensor, r: Tensor, b: Tensor | None, *, constant: bool = False
 ) -> tuple[list[Tensor], bool]:
-    """The weights in torch's order, and whether there are biases."""
+    """The weights in torch's order, and whether there are biases. `constant`: they have no
+    gradient."""
     order = _ORDER[layer.kind]
+    join = _joined if constant and w.is_cpu else torch.cat
 
     def arranged(t: Tensor) -> Tensor:
         parts = widened(t).chunk(len(order))
-        return torch.cat([parts[i] for i in order]) if len(order) > 1 else parts[0]
+        return join([parts[i] for i in order]) if len(order) > 1 else parts[0]
 
     weights: list[Tensor] = []
     biases: list[Tensor] = []
@@ -183,11 +187,12 @@ def _fused_weights(
         weights += [arranged(w[direction]), arranged(r[direction])]
         if b is not None:
             biases += [arranged(half) for half in b[direction].chunk(2)]
-    # One chunk of memory, weights before biases, as cuDNN wants it.
-    every = weights + biases
-    flat = torch.cat([t.reshape(-1) for t in every])
-    parts = torch.split_with_sizes(flat, [t.numel() for t in every])
-    shaped = [part.reshape(t.shape) for part, t in zip(parts, every, strict=True)]
+    shaped = weights + biases
+    if not w.is_cpu:
+        # One chunk of memory, weights before biases, as cuDNN wants it.
+        flat = torch.cat([t.reshape(-1) for t in shaped])
+        parts = torch.split_with_sizes(flat, [t.numel() for t in shaped])
+        shaped = [part.reshape(t.shape) for part, t in zip(parts, shaped, strict=True)]
     if b is None:
         return shaped, False
     count = len(weights)
@@ -196,6 +201,11 @@ def _fused_weights(
         for i in range(0, count, 2)
         for t in (*shaped[i : i + 2], *shaped[count + i : count + i + 2])
     ], True
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """torch.cat by NumPy: torch's threads would mostly be woken and waited for."""
+    return torch.from_numpy(np.concatenate([part.numpy() for part in parts]))
 
 
 def _run_fused(
