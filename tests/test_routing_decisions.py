@@ -44,7 +44,13 @@ FAKE = """
             time.sleep(delay / 1000)
             if self.options.get("die"):
                 os._exit(3)
-            y = np.maximum(x, 0) * np.float32(1 + self.options.get("off", 0))
+            off = self.options.get("off", 0)
+            if self.calls > self.options.get("sours", 10**9):
+                off = 0.5
+            self.first = x if self.calls == 1 else self.first
+            if not np.array_equal(x, self.first):
+                off = self.options.get("elsewhere", off)
+            y = np.maximum(x, 0) * np.float32(1 + off)
             return {"y": hal.Tensor.from_numpy(y)}
 
     class Backend:
@@ -144,6 +150,38 @@ def test_the_fastest_right_candidate_wins(site: Any) -> None:
     assert all("times the" in row.reason for row in found.rows if row.state == "lost")
     text = found.text()
     assert "is best by latency" in text and "1.00%" in text and "synthetic" in text
+
+
+@pytest.mark.parametrize("slower", [3, 30])
+def test_answers_that_sour_while_they_are_timed_are_wrong(site: Any, slower: int) -> None:
+    fake(
+        site,
+        'Choice({"delay": 2, "sours": 8}, speed=0.4)',
+        'Choice({"delay": SLOWER}, speed=0.3)'.replace("SLOWER", str(slower)),
+    )
+    found = route(relu([4]), devices=FAKES)
+    assert found.winner.candidate.options == {"delay": slower}
+    assert found.winner.reason == ""
+    sour = row_of(found, "fake:cpu delay=2 sours=8")
+    assert (sour.state, sour.blocks) == ("wrong", ())
+    assert sour.reason.startswith("after it was timed, output 'y' is off by 0.5")
+
+
+def test_another_type_must_be_right_on_more_than_one_draw(site: Any) -> None:
+    fake(
+        site,
+        'Choice({"delay": 0, "elsewhere": 0.1}, "bfloat16", speed=0.4)',
+        'Choice({"delay": 2, "elsewhere": 0.01}, "bfloat16", speed=0.3)',
+        'Choice({"delay": 9}, speed=0.01)',
+    )
+    found = route(relu([4]), devices=FAKES, accuracy=0.02)
+    assert found.winner.candidate.options == {"delay": 2, "elsewhere": 0.01}
+    assert found.winner.error == pytest.approx(0.01, rel=1e-3)
+    wrong = row_of(found, "fake:cpu delay=0 elsewhere=0.1")
+    assert wrong.state == "wrong" and "off by 0.1, allowed 0.02" in wrong.reason
+    own = {"x": np.float32([1, -2, 3, 4])}
+    found = route(relu([4]), devices=FAKES, accuracy=0.02, inputs=own, cache=False)
+    assert found.winner.candidate.options == {"delay": 0, "elsewhere": 0.1}, "the user's own alone"
 
 
 def test_what_was_measured_orders_the_next_model(site: Any) -> None:

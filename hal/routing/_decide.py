@@ -255,6 +255,8 @@ class _Trials:
         return f"output {name!r} is off by {wrong[name]:.2g}, allowed {self._allowed[name]:.2g}"
 
     def _race(self, end: float) -> bool:
+        """Time those that are open; returns whether one is clearly ahead."""
+        aside: dict[str, Trial] = {}
         best = min(trial.once for trial in self._open.values())
         goal, timed = self._request.policy.goal, self._request.policy.timed
         most = _EXHAUSTED if self._request.exhaustive else _HOPELESS
@@ -262,7 +264,7 @@ class _Trials:
             slower = trial.once / best
             if slower > most and timed:
                 self._set(label, reason=f"one run took {slower:.1f} times the best's")
-                del self._open[label]
+                aside[label] = self._open.pop(label)
         self._say(f"timing {', '.join(self._open)}")
         blocks = {n: (functools.partial(self._block, n), t.once) for n, t in self._open.items()}
         race = Race(blocks, end)
@@ -280,6 +282,11 @@ class _Trials:
                     self._fail(label, error)
                     continue
                 self._set(label, throughput=pace, batch=batch, streams=streams)
+        if aside and not self._open:  # the fast ones have all failed
+            for label in aside:
+                self._set(label, reason="")
+            self._open = aside
+            return self._race(end)
         return clear
 
     def _check_again(self, label: str, trial: Trial) -> None:
