@@ -3,41 +3,46 @@
     python benchmarks/speed_ceilings.py [-d DEVICE ...] [--runs 3] [--only OPERATOR ...]
 
 For each device and run, one after the other: what `--speed` measures, its ceilings and the
-operators (`--only none`: no operators); then the same work by means that know nothing of HAL:
-products by NumPy and by torch, copies by NumPy in one thread and in all and by torch, into memory
-that is there already; the best of each counts. Printed:
+operators (`--only none`: no operators); and, in the same rounds as the ceilings, the same work by
+means that know nothing of HAL: products by NumPy, by torch, and by the oneDNN in torch (a packed
+linear layer, a convolution of one pixel); copies by NumPy in one thread and in all and by torch,
+into memory that is there already; the best of each counts. Printed:
 
-- ceilings: the median of the runs for both, and their ratio; within 15 % is meant to hold, a star
-  marks what is not. Copies are compared by size. An engine that hands its outputs over in a copy
-  moves everything twice.
-- operators: over the runs, the slowest median over the fastest, and for how many of them that is
-  within the spread that the runs themselves state, or within 1.12, which no timing here resolves
+- ceilings: the median of the runs for both, their ratio, and the spread that the runs state; a
+  ratio within 15 % is meant to hold, a star marks what is not. Copies are compared by size.
+- operators: over the runs, the slowest median over the fastest, and for how many of them every two
+  runs differ by no more than the larger of the spreads that these two state
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import functools
+import itertools
 import os
 import statistics
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from hal_conformance._speed_text import amount
-from hal_conformance.report import Limits, SpeedReport
+from hal_conformance.report import Limits, SpeedEntry, SpeedReport
 from hal_conformance.speed.run import run_speed
-from hal_conformance.speed.targets import ceiling_targets, targets
+from hal_conformance.speed.targets import CeilingTarget, ceiling_targets, targets
 
 from hal.plugins import load_plugins
-from hal.timing import time_blocks
+from hal.timing import CALLS, DISCARDED
 
-NOISE = 1.12
-"""What identical sessions differ by at worst."""
 CLOSE = 0.15
 DEVICES = ("ort:cpu", "openvino:cpu", "torch:cpu")
+THREADS = os.cpu_count() or 1
+POOL = ThreadPoolExecutor(THREADS)
+Call = Callable[[], float]
+"""Does the work, and gives the seconds that it took once."""
 Key = tuple[str, int]
-"""matmul or copy, and the bytes."""
+"""A ceiling: matmul or copy, and the bytes of a copy."""
 
 
 def main() -> None:
@@ -47,36 +52,75 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=None, metavar="OPERATOR")
     arguments = parser.parse_args()
-    sizes = sorted({(t.name, t.bytes) for t in ceiling_targets()})
-    plain: dict[Key, list[float]] = collections.defaultdict(list)
-    found: dict[str, list[SpeedReport]] = collections.defaultdict(list)
     chosen = targets(arguments.only)
+    found: dict[str, list[SpeedReport]] = collections.defaultdict(list)
+    plain: dict[str, list[Independent]] = collections.defaultdict(list)
     with load_plugins() as registry:
         devices = [registry.find_device(d) for d in arguments.device]
         for run in range(arguments.runs):
             for device in devices:
                 print(f"run {run + 1}, {device.id}, load {os.getloadavg()[0]:.1f}", flush=True)
-                found[device.id].append(
-                    run_speed(registry, [device], chosen, Limits(), {})[device.id]
-                )
-            for key in sizes:
-                plain[key].append(independent(key))
+                other = Independent()
+                reports = run_speed(registry, [device], chosen, Limits(), {}, beside=other.beside)
+                found[device.id].append(reports[device.id])
+                plain[device.id].append(other)
     for device_id, reports in found.items():
-        show_ceilings(device_id, reports, plain)
+        show_ceilings(device_id, reports, plain[device_id])
         if chosen:
             show_operators(device_id, reports)
 
 
-def independent(key: Key) -> float:
-    """The best rate by NumPy or torch alone."""
-    name, size = key
-    work, ways = products(size) if name == "matmul" else copies(size)
-    timings = time_blocks(ways, rounds=5, calls=max(5, min(500, int(2e9 / work))))
-    return max(work / t.median for t in timings.values())
+class Independent:
+    """The work of the ceilings by NumPy and torch alone, timed in the same rounds."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[Key, dict[str, list[float]]] = collections.defaultdict(dict)
+
+    def beside(self, target: CeilingTarget) -> dict[str, Callable[[], float]]:
+        """Blocks for one of the ceilings of each size."""
+        if target != FIRST[target.name, target.bytes] or target.name == "call":
+            return {}
+        ways = products(target.bytes) if target.name == "matmul" else copies(target.bytes)
+        kept = self._blocks[target.name, target.bytes]
+        return {
+            f"{name} {target.name} {target.bytes}": functools.partial(
+                block, call, kept.setdefault(name, [])
+            )
+            for name, call in ways.items()
+        }
+
+    def rate(self, key: Key) -> float:
+        """Of the best way, by the median of its blocks; of products the best size."""
+        keys = [k for k in self._blocks if k == key or (k[0] == key[0] == "matmul")]
+        return max(
+            FIRST[k].work / statistics.median(b) for k in keys for b in self._blocks[k].values()
+        )
 
 
-def products(size: int) -> tuple[float, Mapping[str, Callable[[], object]]]:
-    """The operations of a square product, and ways to make it."""
+FIRST: dict[Key, CeilingTarget] = {(t.name, t.bytes): t for t in reversed(ceiling_targets())}
+
+
+def block(call: Call, kept: list[float]) -> float:
+    """The median of the calls in 30 ms, as in HAL's own blocks."""
+    for _ in range(DISCARDED):
+        call()
+    seconds: list[float] = []
+    start = time.perf_counter()
+    while len(seconds) < CALLS or time.perf_counter() - start < 0.03:
+        seconds.append(call())
+    kept.append(statistics.median(seconds))
+    return kept[-1]
+
+
+def timed(work: Callable[[], object]) -> float:
+    """The seconds of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def products(size: int) -> Mapping[str, Call]:
+    """Ways to make a square product."""
     import torch
 
     n = round((size / 12) ** 0.5)
@@ -84,85 +128,96 @@ def products(size: int) -> tuple[float, Mapping[str, Callable[[], object]]]:
     a, b = drawn.random((n, n), np.float32), drawn.random((n, n), np.float32)
     out = np.empty_like(a)
     ta, tb, tout = map(torch.from_numpy, (a, b, out))
-    return 2.0 * n**3, {
+    image, pixel = ta.reshape(1, n, n // 32, 32), tb.reshape(n, n, 1, 1)
+    linear = torch.ops.mkldnn._linear_pointwise
+    packed = torch.ops.mkldnn._reorder_linear_weight(tb, n)
+    ways: dict[str, Callable[[], object]] = {
         "numpy": lambda: np.matmul(a, b, out=out),
         "torch": lambda: torch.matmul(ta, tb, out=tout),
+        "oneDNN, linear": lambda: linear(ta, packed, None, "none", [], ""),
+        "oneDNN, 1x1": lambda: torch.nn.functional.conv2d(image, pixel),
     }
+    return {name: functools.partial(timed, work) for name, work in ways.items()}
 
 
-def copies(size: int) -> tuple[float, Mapping[str, Callable[[], object]]]:
-    """The bytes of a copy, and ways to make it."""
+def copies(size: int) -> Mapping[str, Call]:
+    """Ways to copy."""
     import torch
 
     source = np.random.default_rng(0).random(size // 8, np.float32)
     target = np.empty_like(source)
     ts, tt = torch.from_numpy(source), torch.from_numpy(target)
-    threads = os.cpu_count() or 1
-    pool = ThreadPoolExecutor(threads)
-    parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
-    return float(size), {
-        "numpy": lambda: np.copyto(target, source),
-        "numpy, threads": lambda: list(pool.map(lambda part: np.copyto(*part), parts)),
-        "torch": lambda: tt.copy_(ts),
+    return {
+        "numpy": functools.partial(timed, lambda: np.copyto(target, source)),
+        "numpy, threads": functools.partial(in_threads, target, source),
+        "torch": functools.partial(timed, lambda: tt.copy_(ts)),
     }
 
 
-def show_ceilings(
-    device: str, reports: list[SpeedReport], plain: Mapping[Key, list[float]]
-) -> None:
-    """A row a ceiling, and one for the best product."""
-    print(f"\n{device}: ceilings, measured by --speed and by NumPy or torch")
-    rates: dict[Key, list[float]] = collections.defaultdict(list)
-    for report in reports:
-        for ceiling in report.ceilings:
-            rates[ceiling.name, ceiling.bytes].append(ceiling.rate)
-    best = {
-        label: max(statistics.median(r) for (name, _), r in of.items() if name == "matmul")
-        for label, of in (("hal", rates), ("plain", plain))
-    }
-    rows = [("matmul, best", "FLOP/s", best["hal"], best["plain"])]
-    rows += [
-        (
-            f"{name} of {size / 2**20:.4g} MiB",
-            "FLOP/s" if name == "matmul" else "B/s",
-            statistics.median(own),
-            statistics.median(plain[name, size]),
+def in_threads(target: np.ndarray, source: np.ndarray) -> float:
+    """The seconds of one of several copies, made by all threads at once, a part of it in each."""
+    repeats = max(1, round(2**26 / source.nbytes))
+
+    def work(to: np.ndarray, of: np.ndarray) -> None:
+        for _ in range(repeats):
+            np.copyto(to, of)
+
+    parts = (np.array_split(a, THREADS) for a in (target, source))
+    return timed(lambda: list(POOL.map(work, *parts))) / repeats
+
+
+def show_ceilings(device: str, reports: list[SpeedReport], plain: list[Independent]) -> None:
+    """A row a ceiling."""
+    print(f"\n{device}: ceilings, measured by --speed and by NumPy or torch, spread of --speed")
+    rows: dict[Key, list[tuple[float, float, float]]] = collections.defaultdict(list)
+    for report, other in zip(reports, plain, strict=True):
+        for c in report.ceilings:
+            key = c.name, c.bytes if c.name == "copy" else 0
+            rows[key].append((c.rate, other.rate(key), c.spread))
+    for (name, size), found in sorted(rows.items()):
+        own, independent, spread = map(statistics.median, zip(*found, strict=True))
+        unit = "B/s" if name == "copy" else "FLOP/s"
+        what = f"copy of {size / 2**20:.4g} MiB" if name == "copy" else "matmul"
+        print(
+            f"  {what:16} {amount(own, unit):>12} {amount(independent, unit):>12} "
+            f"{own / independent:5.2f} {spread:5.2f}"
+            f"{'' if abs(own / independent - 1) <= CLOSE else '  *'}"
         )
-        for (name, size), own in sorted(rates.items())
-    ]
-    for what, unit, own, other in rows:
-        close = "" if abs(own / other - 1) <= CLOSE else "  *"
-        both = f"{amount(own, unit):>13} {amount(other, unit):>13}"
-        print(f"  {what:22} {both} {own / other:5.2f}{close}")
 
 
 def show_operators(device: str, reports: list[SpeedReport]) -> None:
     """How far the runs lie apart."""
-    apart, within, stated = [], 0, 0
+    apart: list[float] = []
+    spreads: list[float] = []
     far: list[tuple[float, str]] = []
     for entries in zip(*(r.entries for r in reports), strict=True):
-        times = [e.seconds for e in entries if e.seconds is not None]
-        spreads = [e.spread for e in entries if e.spread is not None]
-        if len(times) < len(reports):
+        if not all(e.blocks for e in entries):
             continue
-        ratio = max(times) / min(times)
-        apart.append(ratio)
-        stated += ratio <= max(spreads)
-        within += ratio <= max(NOISE, *spreads)
-        if ratio > max(NOISE, *spreads):
-            far.append((ratio, f"{entries[0].operator} {entries[0].shape[:60]}"))
+        times = [statistics.median(e.blocks) for e in entries]
+        apart.append(max(times) / min(times))
+        spreads += [e.spread or 1.0 for e in entries]
+        worst = max(map(excess, itertools.combinations(entries, 2)), default=1.0)
+        if worst > 1:
+            first = entries[0]
+            far.append((worst, f"{apart[-1]:.2f} apart, {first.operator} {first.shape[:60]}"))
     if not apart:
         print(f"\n{device}: no operator has a time in every run")
         return
-    mean = statistics.geometric_mean(apart)
     print(
         f"\n{device}: {len(apart)} operators and sizes in {len(reports)} runs: slowest over "
-        f"fastest, median {statistics.median(apart):.3f}, geomean {mean:.3f}, "
-        f"worst {max(apart):.2f}; "
-        f"{stated} within the stated spread, {within} within it or {NOISE}"
+        f"fastest, median {statistics.median(apart):.3f}, "
+        f"geomean {statistics.geometric_mean(apart):.3f}, worst {max(apart):.2f}; stated spreads, "
+        f"median {statistics.median(spreads):.3f}, worst {max(spreads):.2f}; "
+        f"{len(apart) - len(far)} of {len(apart)} within them"
     )
-    for ratio, what in sorted(far, reverse=True)[:8]:
-        print(f"  {ratio:.2f}  {what}")
+    for ratio, what in sorted(far, reverse=True)[:12]:
+        print(f"  {ratio:.2f} beyond the spread, {what}")
+
+
+def excess(pair: tuple[SpeedEntry, SpeedEntry]) -> float:
+    """How much further apart two runs lie than they state."""
+    low, high = sorted(statistics.median(e.blocks) for e in pair)
+    return high / low / max(e.spread or 1.0 for e in pair)
 
 
 if __name__ == "__main__":

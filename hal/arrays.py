@@ -15,7 +15,7 @@ from hal.errors import ExecutionError, HalError, UnfedError, UsageError, did_you
 from hal.graph import Signature, ValueInfo
 from hal.tensor import MapValue, OptionalValue, SequenceValue, Tensor, Value
 
-__all__ = ["array_of", "check_feeds", "run_by_values", "value_of"]
+__all__ = ["array_of", "bound_values", "check_feeds", "run_by_values", "value_of"]
 
 
 def value_of(info: ValueInfo, given: Any) -> Value:
@@ -105,6 +105,26 @@ def check_feeds(
                 raise
             except HalError:
                 continue
+
+
+def bound_values(signature: Signature, inputs: Mapping[str, Any]) -> dict[str, Value]:
+    """The values over the memory of what `hal.BindableExecutable.bind` is given, where the layout
+    allows. Raises UsageError, expected against got, for what does not fit the signature."""
+    _check_names(signature, None, inputs)
+    found: dict[str, Value] = {}
+    for info in (*signature.inputs, *signature.defaults):
+        given = inputs.get(info.name)
+        if given is None:
+            continue
+        if hasattr(given, "__dlpack__") and not isinstance(given, np.ndarray):
+            try:
+                given = np.from_dlpack(given)
+            except (TypeError, ValueError, BufferError, RuntimeError) as error:
+                raise UsageError(
+                    f"input {info.name!r}: a {type(given).__name__} cannot be taken over: {error}"
+                ) from error
+        found[info.name] = value_of(info, given)
+    return found
 
 
 def _check_names(

@@ -82,7 +82,7 @@ class BoundExecutable(Protocol):
     def run(self) -> Sequence[Any]:
         """Run over what the inputs' memory holds now. The outputs stay on the device, as the
         runtime's own arrays, which export DLPack; sequences, maps and strings come as lists, dicts
-        and NumPy arrays of them."""
+        and NumPy arrays of them. The next run may write over them."""
         ...
 
 

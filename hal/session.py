@@ -194,7 +194,8 @@ class Session:
     def bind(self, feeds: Mapping[str, Any]) -> Bound:
         """The model with its inputs in place: `bind(feeds).run()` goes over what their memory holds
         at that moment. The outputs, in the order of its `names`, are arrays that export DLPack;
-        a backend that can bind leaves them on its device. One thread at a time may run it."""
+        a backend that can bind leaves them on its device, and the next run may write over them.
+        One thread at a time may run it."""
         self._check_open()
         try:
             return self._engine.bind(feeds)

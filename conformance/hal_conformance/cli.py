@@ -115,7 +115,7 @@ def conformance(
     ] = "",
     speed_budget: Annotated[
         float | None,
-        typer.Option(min=1, metavar="SECONDS", help="For --speed, on each device. Default: 240."),
+        typer.Option(min=1, metavar="SECONDS", help="For --speed, on each device. Default: 300."),
     ] = None,
     show: Annotated[
         bool,

@@ -88,14 +88,14 @@ def add_speed(
     """The reports, each with how fast its device is; as they are after Ctrl-C. Routing is told of
     it, where the devices are as it uses them."""
     from hal.routing import record_times  # here, for a quick --help
-    from hal_conformance.speed.run import BUDGET, run_speed
+    from hal_conformance.speed.run import BUDGET, PASSES, run_speed
     from hal_conformance.speed.targets import targets
 
     if not all(r.complete for r in reports):
         return list(reports)
     chosen = targets(keys)
     groups = 1 + sum(d.emulated for d in devices) - all(d.emulated for d in devices)
-    with terminal.bar("speed", len(chosen) * groups) as advance:
+    with terminal.bar("speed", len(chosen) * groups * PASSES) as advance:
         found = run_speed(
             registry,
             devices,

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import onnx
 import pytest
 from hal_conformance.report import Limits, SpeedReport, read
 from hal_conformance.speed import targets as targets_module
-from hal_conformance.speed.run import run_speed
-from hal_conformance.speed.targets import PROFILES, Target, operators, targets
+from hal_conformance.speed.run import PASSES, run_speed
+from hal_conformance.speed.targets import (
+    PROFILES,
+    CeilingTarget,
+    Target,
+    ceiling_targets,
+    operators,
+    targets,
+)
 from hal_conformance.speed.timed import Timed
 from hal_conformance.speed.usage import Argument, Instance, usage
 from hal_conformance.speed.work import bytes_of, operations_of
@@ -124,7 +131,9 @@ def test_the_report_has_times_rates_ceilings_and_ratios(
         assert {c.name for c in speed.ceilings} == {"matmul", "copy"}
         assert [e.operator for e in speed.entries] == ["Relu", "Relu"]
         for entry in speed.entries:
-            assert len(entry.blocks) >= ROUNDS and not entry.typical and not entry.reason
+            assert (
+                len(entry.blocks) >= ROUNDS + PASSES - 1 and not entry.typical and not entry.reason
+            )
             assert entry.spread and entry.spread >= 1 and entry.memory is not None
             assert speed.share(entry)
     assert ort and torch
@@ -164,6 +173,58 @@ def test_an_emulated_device_is_compared_with_none(registry: Registry) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+def test_every_pass_has_hosts_of_its_own_and_other_means_are_timed_beside_the_ceilings(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids: list[int] = []
+    prepare = Timed.prepare
+
+    def noted(self: Timed) -> None:
+        prepare(self)
+        pids.append(self._host.pid)
+
+    monkeypatch.setattr(Timed, "prepare", noted)
+    monkeypatch.setattr("hal_conformance.speed.run._MOST_PASSES", PASSES)
+    asked: list[str] = []
+    ran: list[str] = []
+
+    def beside(target: CeilingTarget) -> dict[str, Callable[[], float]]:
+        asked.append(target.what)
+        return {f"mine {target.what}": lambda: float(bool(ran.append(target.what)))}
+
+    device = registry.find_device("ort:cpu")
+    speed = run_speed(registry, [device], targets(["Relu"]), Limits(), {}, beside=beside)["ort:cpu"]
+    assert len(set(pids)) == PASSES
+    assert [len(e.blocks) for e in speed.entries] == [ROUNDS + PASSES - 1] * 2
+    assert asked == [t.what for t in ceiling_targets()] * PASSES
+    assert len(ran) == len(ceiling_targets()) * (ROUNDS + PASSES - 1)
+    assert not speed.notes
+
+
+@pytest.mark.usefixtures("quick")
+def test_one_pass_alone_is_said(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hal_conformance.speed.run._FIRST", 1e9)
+    device = registry.find_device("ort:cpu")
+    speed = run_speed(registry, [device], targets(["Relu"]), Limits(), {}, budget=1e-6)["ort:cpu"]
+    assert [len(e.blocks) for e in speed.entries] == [ROUNDS] * 2
+    assert speed.notes[0].startswith("2 sizes were timed in one pass")
+
+
+def test_an_empty_call_says_which_copies_are_ceilings(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hal.timing.time.sleep", lambda seconds: None)
+    monkeypatch.setattr(targets_module, "_PRODUCTS", (64,))
+    monkeypatch.setattr(targets_module, "_COPIES", (1 << 13, 1 << 24))
+    device = registry.find_device("ort:cpu")
+    speed = run_speed(registry, [device], targets(["Not"]), Limits(), {})["ort:cpu"]
+    copies = [c for c in speed.ceilings if c.name == "copy"]
+    assert [c.bytes for c in copies] == [1 << 24], "8 KiB take less than a call"
+    assert all(c.rate > 1e9 and c.spread >= 1 for c in copies)
+    assert len([c for c in speed.ceilings if c.name == "matmul"]) == 1, "the best product"
+
+
+@pytest.mark.usefixtures("quick")
 def test_spent_time_is_said(registry: Registry) -> None:
     device = registry.find_device("ort:cpu")
     speed = run_speed(registry, [device], targets(["Relu"]), Limits(), {}, budget=1e-9)["ort:cpu"]
@@ -181,7 +242,7 @@ def test_control_c_keeps_what_has_blocks_enough(
     count = iter(range(100))
 
     def stopped(self: Timed) -> None:
-        if next(count) == 3 + 2:  # after three ceilings and two of the targets
+        if next(count) == len(ceiling_targets()) + 2:
             raise KeyboardInterrupt
         prepare(self)
 

@@ -82,10 +82,12 @@ class HostedExecutable:
         calls: int = CALLS,
         discarded: int = DISCARDED,
         streams: int = 1,
+        bound: bool = False,
         timeout: float | None = None,
     ) -> tuple[list[float], float]:
         """The seconds of each of `calls` runs within the process, `discarded` of them before it not
-        counted, and the seconds that all took; `streams` threads make as many calls each."""
+        counted, and the seconds that all took; `streams` threads make as many calls each. `bound`:
+        the inputs are bound first where the backend declares BIND, else it is a run as usual."""
         host, process = self._host, self._alive()
         limit = host.timeout if timeout is None else timeout
         parts: list[memoryview] = []
@@ -95,6 +97,7 @@ class HostedExecutable:
             "calls": calls,
             "discarded": discarded,
             "streams": streams,
+            "bound": bound,
         }
         reply, _ = host._call(process, "time", request, parts, limit)
         with host._reading(process):

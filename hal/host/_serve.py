@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hal import __version__
 from hal.arrays import array_of
 from hal.backend import Ability, Backend, BackendSpec, Support
@@ -37,6 +39,8 @@ from hal.host._wire import PROTOCOL, Channel
 from hal.model import Model
 from hal.placement import Placement
 from hal.suite import CaseRunner, SuiteSpec, Verdict
+from hal.tensor import Tensor, Value
+from hal.types import ElementType
 
 __all__ = ["Server", "broken", "find_spec", "find_suite", "load", "main"]
 
@@ -230,7 +234,10 @@ class Server:
         executable = self._executable(request)
         inputs = codec.unpack_values(request["inputs"], parts)
         call: Callable[[], object] = functools.partial(executable.run, inputs)
-        if Ability.NUMPY in self._declared():
+        if request.get("bound") and Ability.BIND in self._declared():
+            # Copied, so that they lie as a caller's arrays do, not where the channel has put them.
+            call = executable.bind({n: _own(v) for n, v in inputs.items()}).run
+        elif Ability.NUMPY in self._declared():
             feeds = {name: array_of(value) for name, value in inputs.items()}
             call = functools.partial(executable.run_numpy, None, feeds)
         streams, calls = int(request["streams"]), int(request["calls"])
@@ -282,6 +289,13 @@ class Server:
         executable = self._executables.pop(number, None)
         if executable is not None and Ability.CLOSE in self._declared():
             executable.close()
+
+
+def _own(value: Value) -> Value:
+    if not isinstance(value, Tensor) or value.element_type is ElementType.STRING:
+        return value
+    octets = np.frombuffer(value.data, np.uint8).copy()
+    return Tensor(value.element_type, value.shape, octets.data)
 
 
 def timed(call: Callable[[], object], calls: int) -> list[float]:

@@ -73,7 +73,13 @@ def hal_backends() -> list[BackendSpec]:
             summary="ONNX Runtime's execution providers",
             install=INSTALL,
             abilities=frozenset(
-                {Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN, Ability.NUMPY}
+                {
+                    Ability.PLACEMENT,
+                    Ability.CLOSE,
+                    Ability.THREAD_SAFE_RUN,
+                    Ability.BIND,
+                    Ability.NUMPY,
+                }
             ),
             conformance_options={"intra_op_threads": 1},
             reference=ReferenceUse("ort:cpu", rank=10),

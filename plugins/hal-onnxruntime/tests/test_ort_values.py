@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from hal import ElementType, MapValue, OptionalValue, SequenceValue, Tensor
-from hal.errors import ExecutionError, UnfedError
+from hal.errors import ExecutionError, UnfedError, UsageError
 
 IDENTITY = [
     ElementType.FLOAT,
@@ -250,3 +250,51 @@ def test_run_from_several_threads(ort, cpu, relu):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("rows", [2, None], ids=["fixed", "open"])
+def test_bound_inputs_are_run_in_place(ort, cpu, build, rows):
+    kind = (TensorProto.FLOAT, [rows, 3])
+    nodes = [
+        helper.make_node("Add", ["x", "x"], ["y"]),
+        helper.make_node("Shape", ["x"], ["s"]),
+    ]
+    model = build(nodes, {"x": kind}, {"y": kind, "s": (TensorProto.INT64, [2])})
+    x = np.ones((2, 3), np.float32)
+    bound = ort.compile(cpu, model, {}).bind({"x": x})
+    assert tuple(bound.names) == ("y", "s")
+    y, shape = bound.run()
+    np.testing.assert_array_equal(np.from_dlpack(y), x + x)
+    assert shape.tolist() == [2, 3]
+    x[:] = 4
+    again, _ = bound.run()
+    np.testing.assert_array_equal(again, x + x)
+    # What is written over has the address of the run before.
+    assert (again is y) == (rows is not None)
+
+
+@pytest.mark.parametrize("kind", ["string", "bfloat16"])
+def test_bound_values_without_a_buffer_are_run_as_usual(ort, cpu, build, kind):
+    if kind == "string":
+        given = np.array(["a", "é", ""], dtype=object)
+        type_ = TensorProto.STRING
+    else:
+        ml_dtypes = pytest.importorskip("ml_dtypes")
+        given, type_ = np.arange(3).astype(ml_dtypes.bfloat16), TensorProto.BFLOAT16
+    node = helper.make_node("Identity", ["x"], ["y"])
+    model = build([node], {"x": (type_, [3])}, {"y": (type_, [3])})
+    (y,) = ort.compile(cpu, model, {}).bind({"x": given}).run()
+    np.testing.assert_array_equal(y, given)
+
+
+def test_binding_refuses_what_does_not_fit(ort, cpu, build):
+    kind = (TensorProto.FLOAT, [2])
+    node = helper.make_node("Neg", ["x"], ["y"])
+    executable = ort.compile(cpu, build([node], {"x": kind}, {"y": kind}), {})
+    with pytest.raises(UsageError, match="no value for input 'x'"):
+        executable.bind({})
+    with pytest.raises(UsageError, match="expected tensor\\(float\\)\\[2\\], got"):
+        executable.bind({"x": np.ones(2)})
+    executable.close()
+    with pytest.raises(ExecutionError, match="closed"):
+        executable.bind({"x": np.ones(2, np.float32)})

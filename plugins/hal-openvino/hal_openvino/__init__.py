@@ -1,7 +1,8 @@
 """OpenVINO as a HAL backend: the devices that its Core lists, in float32 unless asked otherwise.
 
-`_backend` is the seam, `_session` an executable, `_values` the way of tensors in and out, `_errors`
-what its exceptions mean, `_placement` what its compiled model tells of the nodes.
+`_backend` is the seam, `_session` an executable, `_bound` one with its inputs in place, `_values`
+the way of tensors in and out, `_errors` what its exceptions mean, `_placement` what its compiled
+model tells of the nodes.
 """
 
 from __future__ import annotations
@@ -61,7 +62,13 @@ def hal_backends() -> list[BackendSpec]:
             requires=("openvino",),
             install=INSTALL,
             abilities=frozenset(
-                {Ability.PLACEMENT, Ability.CLOSE, Ability.THREAD_SAFE_RUN, Ability.NUMPY}
+                {
+                    Ability.PLACEMENT,
+                    Ability.CLOSE,
+                    Ability.THREAD_SAFE_RUN,
+                    Ability.BIND,
+                    Ability.NUMPY,
+                }
             ),
             conformance_options={"threads": 1},
             reference=ReferenceUse("openvino:cpu", {"precision": "float32"}, rank=20),

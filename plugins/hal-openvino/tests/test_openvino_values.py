@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from hal import ElementType, Model, SequenceValue, Tensor
-from hal.errors import ExecutionError, ModelError, UnfedError
+from hal.errors import ExecutionError, ModelError, UnfedError, UsageError
 
 FLOAT4 = (TensorProto.FLOAT, [4])
 IDENTITY = [
@@ -220,3 +220,30 @@ def test_external_data_outside_the_models_folder_is_refused(openvino, cpu, build
     model = build([node], {"x": FLOAT4}, {"y": FLOAT4}, initializer=[weight])
     with pytest.raises(ModelError, match="leaves the model's folder"):
         openvino.compile(cpu, Model(model.data, tmp_path / "inner"), {})
+
+
+@pytest.mark.parametrize("rows", [2, None], ids=["fixed", "open"])
+def test_bound_inputs_are_run_in_place(openvino, cpu, build, rows):
+    kind = (TensorProto.FLOAT, [rows, 3])
+    node = helper.make_node("Add", ["x", "x"], ["y"])
+    x = np.ones((2, 3), np.float32)
+    bound = openvino.compile(cpu, build([node], {"x": kind}, {"y": kind}), {}).bind({"x": x})
+    assert tuple(bound.names) == ("y",)
+    np.testing.assert_array_equal(np.from_dlpack(bound.run()[0]), x + x)
+    x[:] = 4
+    np.testing.assert_array_equal(bound.run()[0], np.full((2, 3), 8, np.float32))
+
+
+def test_bound_values_that_numpy_lacks_are_run_as_usual(openvino, cpu, build):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    given = np.arange(3).astype(ml_dtypes.bfloat16)
+    kind = (TensorProto.BFLOAT16, [3])
+    node = helper.make_node("Identity", ["x"], ["y"])
+    executable = openvino.compile(cpu, build([node], {"x": kind}, {"y": kind}), {})
+    (y,) = executable.bind({"x": given}).run()
+    np.testing.assert_array_equal(y, given)
+    with pytest.raises(UsageError, match="no value for input 'x'"):
+        executable.bind({})
+    executable.close()
+    with pytest.raises(ExecutionError, match="closed"):
+        executable.bind({"x": given})
