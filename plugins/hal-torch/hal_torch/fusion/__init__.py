@@ -23,8 +23,8 @@ def fuse(block: Block, constants: Constants, *, traced: bool, images: bool) -> N
         fuse_shuffles(block, constants)
     if torch._C._has_mkldnn:
         fuse_products(block, constants, traced=traced)
-        if images and not traced:
-            fuse_convolutions(block, constants)
+        if images:
+            fuse_convolutions(block, constants, traced=traced)
     for step in block.steps:
         # oneDNN's own calls have no gradient.
         for inner in step.blocks if step.op_type != "Gradient" else ():

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 
 from hal.kernels import NodeInfo
 from hal.kernels.rewriting import Block, Constants, Step, Value
+from hal_torch.fusion._traced import ACTIVATIONS, traced_convolution
 from hal_torch.fusion._uses import Uses
 from hal_torch.kernels._window import Window
 
@@ -30,8 +31,9 @@ Unary = tuple[str, list[float], str]
 _NO_UNARY: Unary = ("none", [], "")
 
 
-def fuse_convolutions(block: Block, constants: Constants) -> None:
-    """Replace convolutions of constant weights, and what follows them, in place."""
+def fuse_convolutions(block: Block, constants: Constants, *, traced: bool) -> None:
+    """Replace convolutions of constant weights, and what follows them, in place. `traced`: the
+    program is made into a graph, which takes plain weights alone."""
     graph = Uses(block)
     chains = [
         _Chain(graph, step, info, weight, constants)
@@ -41,7 +43,7 @@ def fuse_convolutions(block: Block, constants: Constants) -> None:
     last = {id(chain.steps[-1]): chain for chain in chains}
     gone = {id(step) for chain in chains for step in chain.steps}
     block.steps = [
-        last[id(step)].fused() if id(step) in last else step
+        last[id(step)].fused(traced) if id(step) in last else step
         for step in block.steps
         if id(step) in last or id(step) not in gone
     ]
@@ -154,17 +156,18 @@ class _Chain:
         factor = self.factor.astype(np.float32).reshape(-1, 1, 1, 1)
         return torch.from_numpy(_host(self.weight, self._constants) * factor), bias
 
-    def fused(self) -> Step:
+    def fused(self, traced: bool) -> Step:
         """The one step for the chain, in the place of its last."""
         final = self.steps[-1]
         x = self.steps[0].args[0]
         args = [x] if self.other is None else [x, self.other]
+        make = traced_convolution if traced else _convolution
         return dataclasses.replace(
             final,
             label=self.steps[0].label,
             op_type="Conv",
             args=args,
-            function=_convolution(self.info, *self._tensors(), self.unary, self.other is not None),
+            function=make(self.info, *self._tensors(), self.unary, self.other is not None),
             keywords={},
             may_be_tuple=False,
             moved=None,
@@ -263,7 +266,7 @@ def _convolution(
         made = shape(x, padding)
         if other.shape != made or not x.numel():
             found = run_plain(x, padding, made) + other
-            return _ACTIVATIONS[attribute](found, *scalars)
+            return ACTIVATIONS[attribute](found, *scalars)
         w = packed[0] if packed else pack(x, padding)
         other = other.contiguous(memory_format=last)
         return with_sum(
@@ -278,14 +281,3 @@ def _convolution(
         return simple(x, w, bias, padding, stride, dilation, group, "none", [], "")
 
     return run_with_sum if has_sum else run
-
-
-_ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
-    "none": lambda x: x,
-    "relu": F.relu,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "hardswish": F.hardswish,
-    "hardtanh": F.hardtanh,
-    "leaky_relu": F.leaky_relu,
-}

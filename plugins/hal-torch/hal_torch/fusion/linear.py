@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from hal.kernels.rewriting import Block, Constants, Step, Value
 from hal_torch._compat import opaque_linear
 from hal_torch.fusion._uses import Uses
+from hal_torch.native import Native, native
 
 __all__ = ["fuse_products"]
 
@@ -144,6 +145,9 @@ def _packed(weight: Tensor, bias: Tensor | None) -> Callable[..., Tensor]:
 
 
 def _traced(weight: Tensor, bias: Tensor | None) -> Callable[..., Tensor]:
+    own = native()
+    if own is not None:
+        return _own(own, weight, bias)
     width, plain = weight.shape[0], weight.contiguous()
     linear = opaque_linear()
 
@@ -151,5 +155,18 @@ def _traced(weight: Tensor, bias: Tensor | None) -> Callable[..., Tensor]:
         if x.dim() < 2 or x.shape[-1] == x.numel() or x.numel() * width < _LEAST:
             return F.linear(x, weight, bias)
         return linear(x, plain, bias)
+
+    return run
+
+
+def _own(own: Native, weight: Tensor, bias: Tensor | None) -> Callable[..., Tensor]:
+    width, depth = weight.shape
+    packed, added = own.pack(weight[None]), own.padded(bias, 1, width)
+
+    def run(x: Tensor) -> Tensor:
+        if x.shape[-1] != depth:
+            raise ValueError(f"a product of {tuple(x.shape)} and ({depth}, {width})")
+        made: Tensor = own.product(x, packed, added, width)
+        return made
 
     return run
