@@ -28,6 +28,8 @@ def check_random_outputs(case: Case, data: DataSet, got: Mapping[str, Value]) ->
     where the probability is 0 or 1, and their sum lies within Hoeffding's bound (W. Hoeffding, JASA
     58, 1963) of the sum of the probabilities. Dropout: every value is 0 or the input scaled by
     1 / (1 - ratio), the mask says which, and the number kept lies within the same bound.
+    Multinomial: every class is one of the row's, never one of share zero, and each is drawn as
+    often as its share says, within that bound for all of them together.
     Uniform and normal draws: see `_drawn`. Raises KeyError for an operator that has no such rule.
     """
     for name, expected in data.outputs.items():
@@ -45,7 +47,8 @@ def check_random_outputs(case: Case, data: DataSet, got: Mapping[str, Value]) ->
     if operator.startswith("Random"):
         (name,) = data.outputs
         return _drawn(name, operator, _attributes(case), _numbers(got[name]))
-    rule = {"Bernoulli": _bernoulli, "Dropout": _dropout}[_family(case, operator)]
+    rules = {"Bernoulli": _bernoulli, "Dropout": _dropout, "Multinomial": _multinomial}
+    rule = rules[_family(case, operator)]
     return rule(list(data.inputs.values()), list(data.outputs), got)
 
 
@@ -82,6 +85,26 @@ def _dropout(inputs: list[Value], names: list[str], got: Mapping[str, Value]) ->
     count = int(kept.sum()) if len(names) > 1 else int((kept & ~sure).sum())
     draws = kept.size if len(names) > 1 else int((~sure).sum())
     return _within(names[0], count, (1 - ratio) * draws, draws)
+
+
+def _multinomial(inputs: list[Value], names: list[str], got: Mapping[str, Value]) -> str:
+    logits, drawn = inputs[0], got[names[0]]
+    rows, classes = logits.shape if isinstance(logits, Tensor) else (0, 0)
+    shares = np.exp(_numbers(logits).reshape(rows, classes))
+    shares /= shares.sum(1, keepdims=True)
+    chosen = _numbers(drawn).reshape(rows, -1)
+    if not np.isin(chosen, np.arange(classes)).all():
+        return f"output {names[0]!r}: a class is not one of 0 to {classes - 1}"
+    draws = chosen.shape[1]
+    for row, known in zip(chosen, shares, strict=True):
+        for number, share in enumerate(known):
+            count = int((row == number).sum())
+            if count and not share:
+                return f"output {names[0]!r}: class {number} of share 0 was drawn"
+            problem = _within(names[0], count, draws * share, draws, of=shares.size)
+            if problem:
+                return f"{problem} of class {number}"
+    return ""
 
 
 _QUARTILE = 0.6744897501960817
@@ -125,8 +148,9 @@ def _attributes(case: Case) -> Mapping[str, float]:
     return {n: a for n, a in node.attributes.items() if isinstance(a, float)}
 
 
-def _within(name: str, got: float, mean: float, draws: int) -> str:
-    bound = math.sqrt(draws / 2 * math.log(2 / FALSE_ALARM))
+def _within(name: str, got: float, mean: float, draws: int, of: int = 1) -> str:
+    """`of`: how many such figures one result has, which share the chance of a false alarm."""
+    bound = math.sqrt(draws / 2 * math.log(2 * of / FALSE_ALARM))
     if abs(got - mean) <= bound:
         return ""
     return (

@@ -179,8 +179,8 @@ def test_bad_dropout_does_not(name: str) -> None:
 
 def test_operator_without_a_rule_says_so() -> None:
     data = DataSet({"x": Tensor.from_numpy(P)}, {"y": Tensor.from_numpy(RIGHT)})
-    with pytest.raises(KeyError, match="Multinomial"):
-        check_random_outputs(case("Multinomial", data), data, dict(data.outputs))
+    with pytest.raises(KeyError, match="Shuffle"):
+        check_random_outputs(case("Shuffle", data), data, dict(data.outputs))
 
 
 def test_every_random_case_of_the_suite_has_a_rule() -> None:
@@ -193,3 +193,32 @@ def test_every_random_case_of_the_suite_has_a_rule() -> None:
         loaded = suite.load(case_id)
         for data in loaded.data_sets:
             assert check_random_outputs(loaded, data, data.outputs) == "", case_id
+
+
+SHARES = np.array([[0.125, 0.0, 0.875], [0.5, 0.25, 0.25]])
+
+
+def multinomial(drawn: Array) -> str:
+    with np.errstate(divide="ignore"):
+        logits = (np.log(SHARES) + 2).astype(np.float32)
+    data = DataSet(
+        {"x": Tensor.from_numpy(logits)}, {"y": Tensor.from_numpy(np.zeros((2, 4000), np.int32))}
+    )
+    value = Tensor.from_numpy(drawn.astype(np.int32))
+    return check_random_outputs(case("Multinomial", data), data, {"y": value})
+
+
+def classes(shares: Array) -> Array:
+    return np.stack([RNG.choice(3, 4000, p=row) for row in shares])
+
+
+def test_classes_are_drawn_as_often_as_their_shares_say():
+    right = classes(SHARES)
+    assert multinomial(right) == ""
+    assert "class" in multinomial(classes(SHARES[::-1]))
+    outside = right.copy()
+    outside[0, 0] = 3
+    assert "not one of 0 to 2" in multinomial(outside)
+    never = right.copy()
+    never[0, 0] = 1
+    assert "class 1 of share 0" in multinomial(never)

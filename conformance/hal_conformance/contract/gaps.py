@@ -10,7 +10,6 @@ from hal_conformance.contract.draft import generators_of
 __all__ = ["EMITTED", "reason_of"]
 
 _WAITING: Mapping[str, tuple[str, ...]] = {
-    "needs a judge that compares frequencies of several classes": ("Multinomial",),
     "differentiates the graph around its node: no case of one node can say what": (
         "ai.onnx.preview.training::Gradient",
     ),

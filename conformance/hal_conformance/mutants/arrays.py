@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hal import ElementType, SequenceValue, Tensor, Value
+from hal import ElementType, MapValue, OptionalValue, SequenceValue, Tensor, Value
 from hal.contract import contract
 from hal_conformance.contract.numbers import (
     Array,
@@ -30,12 +30,16 @@ def with_bits(tensor: Tensor, change: Callable[[Array], Array]) -> Tensor:
 
 
 def mapped(value: Value | None, change: Callable[[Tensor], Tensor]) -> Value | None:
-    """A value with every tensor in it changed, also those of a sequence."""
+    """A value with every tensor in it changed: of a sequence, of an optional, a map's values."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, SequenceValue):
         items = tuple(i for item in value.items if (i := mapped(item, change)) is not None)
         return SequenceValue(value.type, items)
+    if isinstance(value, OptionalValue) and value.value is not None:
+        return OptionalValue(value.type, mapped(value.value, change))
+    if isinstance(value, MapValue):
+        return dataclasses.replace(value, values=change(value.values))
     return value
 
 

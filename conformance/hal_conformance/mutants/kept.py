@@ -25,7 +25,7 @@ __all__ = ["Kept"]
 
 _JUDGES = ("hal.compare", "hal_conformance.judge", "hal_conformance.random_outputs")
 
-_AFTERWARDS = frozenset({"equivalent.py", "score.py"})
+_AFTERWARDS = frozenset({"equivalent", "score.py"})
 """What reads results, and makes none."""
 
 
@@ -41,8 +41,7 @@ class Kept:
         packages = ["hal_conformance.mutants", engine.__name__.partition(".")[0] if engine else ""]
         for package in filter(None, packages):
             for file in _sources(resources.files(package)):
-                if file.name not in _AFTERWARDS:
-                    digest.update(file.read_bytes())
+                digest.update(file.read_bytes())
         for module in _JUDGES:
             package, _, name = module.rpartition(".")
             digest.update((resources.files(package) / f"{name}.py").read_bytes())
@@ -86,7 +85,9 @@ def _result(data: Mapping[str, Any]) -> OperatorResult:
 
 def _sources(folder: Traversable) -> Iterator[Traversable]:
     for entry in sorted(folder.iterdir(), key=lambda e: e.name):
+        if entry.name in _AFTERWARDS or entry.name == "__pycache__":
+            continue
         if entry.name.endswith(".py"):
             yield entry
-        elif entry.is_dir() and entry.name != "__pycache__":
+        elif entry.is_dir():
             yield from _sources(entry)

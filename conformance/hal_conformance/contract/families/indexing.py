@@ -12,7 +12,7 @@ from hal_conformance.contract.draft import Ask, Draft, Run, generates
 from hal_conformance.contract.draw import edges
 from hal_conformance.contract.families.movement import int64s
 from hal_conformance.contract.numbers import Array, is_complex, is_float, is_integer, narrow, widen
-from hal_conformance.contract.tolerance import elementary
+from hal_conformance.contract.tolerance import EXACT, Tolerance, elementary
 
 
 def _typed(ask: Ask) -> tuple[ElementType, ElementType] | None:
@@ -164,8 +164,13 @@ def scatter_elements(ask: Ask) -> Iterator[Draft]:
                 [expected],
                 outputs=(f"tensor({element.onnx_name})",),
                 attributes=attributes,
-                tolerance=elementary(element, absolute=32.0),
+                tolerance=_landed(element, reduction),
             )
+
+
+def _landed(element: ElementType, reduction: str) -> Tolerance:
+    """Without a reduction values are only moved."""
+    return EXACT if reduction == "none" else elementary(element, absolute=32.0)
 
 
 def _scattered(x: Array, indices: Array, updates: Array, axis: int, reduction: str) -> Array:
@@ -202,7 +207,7 @@ def scatter_nd(ask: Ask) -> Iterator[Draft]:
                 [x, int64s(indices.tolist()), updates],
                 [result],
                 attributes={} if reduction == "none" else {"reduction": reduction},
-                tolerance=elementary(ask.element, absolute=32.0),
+                tolerance=_landed(ask.element, reduction),
             )
 
 

@@ -50,6 +50,39 @@ def drawn(ask: Ask) -> Iterator[Draft]:
         )
 
 
+@generates("RandomNormal", "RandomUniform")
+def drawn_by_default(ask: Ask) -> Iterator[Draft]:
+    """Float where no type is stated."""
+    if ask.full:
+        attributes: dict[str, Any] = {"shape": list(_COUNT), "seed": 7.0}
+        yield ask.draft("plain", [], [np.zeros(_COUNT)], attributes=attributes, **_STATED)
+
+
+@generates("Multinomial")
+def multinomial(ask: Ask) -> Iterator[Draft]:
+    """Classes of unequal shares, one of them none, from logarithms that are not normalised; one
+    draw into int32 by default."""
+    source = ask.element if ask.constraint == "T1" else ElementType.FLOAT
+    shares = [[0.125, 0.0, 0.125, 0.75], [0.625, 0.25, 0.125, 0.0], [0.25, 0.5, 0.0, 0.25]]
+    with np.errstate(divide="ignore"):
+        x = narrow(np.log(np.array(shares)) + np.array([[0.0], [1.5], [-1.0]]), source)
+    target = ask.element if ask.constraint == "T2" else ElementType.INT32
+    count = 4099
+    attributes = {"sample_size": count, "dtype": int(target), "seed": 5.0}
+    yield ask.draft(
+        "shares",
+        [x],
+        [np.zeros((3, count), np.int64)],
+        outputs=(f"tensor({target.onnx_name})",),
+        attributes=attributes,
+        **_STATED,
+    )
+    if ask.full and ask.first:
+        yield ask.draft(
+            "default", [x], [np.zeros((3, 1), np.int64)], outputs=("tensor(int32)",), **_STATED
+        )
+
+
 @generates("Bernoulli")
 def bernoulli(ask: Ask) -> Iterator[Draft]:
     """Probabilities of none, one and between, into every type."""

@@ -140,7 +140,7 @@ def recurrent(ask: Ask) -> Iterator[Draft]:
 
 _SETTINGS: dict[str, dict[str, Any]] = {
     "RNN": {
-        "activations": ["ScaledTanh", "LeakyRelu"],
+        "activations": ["ScaledTanh", "Affine"],
         "activation_alpha": [1.5, 0.25],
         "activation_beta": [0.5, 0.75],
     },

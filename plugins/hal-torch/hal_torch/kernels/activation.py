@@ -146,7 +146,7 @@ def _prelu(x: Tensor, slope: Tensor) -> Tensor:
 
 @table.specialized("Shrink", 9, attributes=("bias", "lambd"))
 def shrink(node: NodeInfo) -> Function:
-    """Integers go through floats, as the bias is one."""
+    """Integers stay integers where the bias is whole; otherwise they go through floats."""
     bias, lambd = node.attributes["bias"], node.attributes["lambd"]
     widest = widest_float(node.arrays.device)
 
@@ -157,7 +157,10 @@ def shrink(node: NodeInfo) -> Function:
     def run(x: Tensor) -> Tensor:
         if x.dtype.is_floating_point:
             return of_floats(x)
-        return of_floats(x.to(widest)).to(x.dtype)
+        if not (float(bias).is_integer() and x.dtype.is_signed):
+            return of_floats(x.to(widest)).to(x.dtype)
+        low, high, whole = math.ceil(-lambd), math.floor(lambd), int(bias)
+        return torch.where(x < low, x + whole, torch.where(x > high, x - whole, 0))
 
     return run
 
