@@ -31,14 +31,10 @@ ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
 
 
 def traced_convolution(
-    info: NodeInfo,
-    weight: Tensor,
-    bias: Tensor | None,
-    unary: tuple[str, list[float], str],
-    has_sum: bool,
+    info: NodeInfo, weight: Tensor, bias: Tensor | None, unary: tuple[str, list[float], str]
 ) -> Callable[..., Tensor]:
-    """The function of a convolution, the sum of its result with a second argument, and an
-    activation."""
+    """The function of a convolution, the sum of its result with a second argument if it is given
+    one, and an activation."""
     window = Window.of(info, tuple(weight.shape[2:]))
     group = info.attributes["group"]
     attribute, scalars, _ = unary
@@ -46,26 +42,28 @@ def traced_convolution(
     own = native()
     made = None if own is None else _own(own, window, group, weight, bias, bounds)
     done = made is not None and bounds is not None
+    kernel = made or _plain(window, group, weight, bias)
+    shape, channels = tuple(weight.shape), weight.shape[1] * group
 
-    def plain(x: Tensor, other: Tensor | None) -> Tensor:
+    def run(x: Tensor, other: Tensor | None = None) -> Tensor:
+        if x.dim() != 4 or x.shape[1] != channels:
+            raise ValueError(f"a convolution of {tuple(x.shape)} by {shape}")
+        y = kernel(x.contiguous(memory_format=torch.channels_last), other)
+        return y if done else ACTIVATIONS[attribute](y, *scalars)
+
+    return run
+
+
+def _plain(window: Window, group: int, weight: Tensor, bias: Tensor | None) -> Kernel:
+    strides, dilations = list(window.strides), list(window.dilations)
+
+    def run(x: Tensor, other: Tensor | None) -> Tensor:
         first, last = window.padding(tuple(x.shape[2:]))
         if first != last or min(first) < 0:
             x = F.pad(x, [n for pair in zip(first[::-1], last[::-1], strict=True) for n in pair])
             first = [0, 0]
-        y = torch.convolution(
-            x, weight, bias, list(window.strides), first, list(window.dilations),
-            False, [0, 0], group,
-        )  # fmt: skip
+        y = torch.convolution(x, weight, bias, strides, first, dilations, False, [0, 0], group)
         return y if other is None else y + other
-
-    def run(x: Tensor, other: Tensor | None = None) -> Tensor:
-        if x.dim() != 4 or x.shape[1] != weight.shape[1] * group:
-            raise ValueError(f"a convolution of {tuple(x.shape)} by {tuple(weight.shape)}")
-        x = x.contiguous(memory_format=torch.channels_last)
-        if made is None or not x.numel():
-            return ACTIVATIONS[attribute](plain(x, other), *scalars)
-        y = made(x, other)
-        return y if done else ACTIVATIONS[attribute](y, *scalars)
 
     return run
 

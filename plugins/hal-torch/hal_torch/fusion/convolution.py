@@ -161,13 +161,17 @@ class _Chain:
         final = self.steps[-1]
         x = self.steps[0].args[0]
         args = [x] if self.other is None else [x, self.other]
-        make = traced_convolution if traced else _convolution
+        weight, bias = self._tensors()
+        if traced:
+            function = traced_convolution(self.info, weight, bias, self.unary)
+        else:
+            function = _convolution(self.info, weight, bias, self.unary, self.other is not None)
         return dataclasses.replace(
             final,
             label=self.steps[0].label,
             op_type="Conv",
             args=args,
-            function=make(self.info, *self._tensors(), self.unary, self.other is not None),
+            function=function,
             keywords={},
             may_be_tuple=False,
             moved=None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,18 @@ class Native:
         return made
 
 
-@functools.cache
 def native() -> Native | None:
     """The operators; None where they cannot be made. The first call on a machine takes as long as
-    a C++ compiler needs, later ones find its work in TorchInductor's cache."""
+    a C++ compiler needs (14 s), later ones find its work in TorchInductor's cache."""
+    with _LOCK:
+        return _made()
+
+
+_LOCK = threading.Lock()
+
+
+@functools.cache
+def _made() -> Native | None:
     try:
         from torch._inductor.codecache import CppCodeCache
 
