@@ -61,6 +61,7 @@ def main() -> int:
     kinds = [] if options.only_load else [f"{mode}_ratio" for mode in options.mode]
     kinds += [] if options.no_load else ["load_ratio", "memory_ratio", "growth_ratio"]
     summary = [summarize(kind, rows) for kind in kinds]
+    print_imports(rows)
     overhead = {} if options.only_load else executor_overhead()
     if options.json:
         found = {"models": rows, "summary": summary, "add": overhead, "threads": options.threads}
@@ -80,6 +81,8 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         text += f"   load {row['load_ratio']:.2f}x of {row['ort_load_ms']:.0f} ms   memory "
         text += f"{row['memory_ratio']:.2f}x of {row['ort_peak_mib']:.0f} MiB"
         text += f", above the import {row['growth_ratio']:.2f}x of {row['ort_growth_mib']:.0f} MiB"
+        text += f" (import: {row['import_mib']:.0f} of {row['peak_mib']:.0f} MiB, onnxruntime's "
+        text += f"{row['ort_import_mib']:.0f} of {row['ort_peak_mib']:.0f})"
     print(text, flush=True)
     return row
 
@@ -140,6 +143,8 @@ def load_and_memory(model: BenchmarkModel, threads: int) -> dict[str, float]:
         "ort_peak_mib": ort["peak"],
         "peak_mib": own["peak"],
         "memory_ratio": own["peak"] / ort["peak"],
+        "ort_import_mib": ort["imported"],
+        "import_mib": own["imported"],
         "ort_growth_mib": ort["peak"] - ort["imported"],
         "growth_mib": own["peak"] - own["imported"],
         "growth_ratio": (own["peak"] - own["imported"]) / (ort["peak"] - ort["imported"]),
@@ -157,6 +162,15 @@ def summarize(kind: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
         f"{kind}: geomean {mean:.2f}x over {len(ratios)} models, worst {ratios[worst]:.2f}x {worst}"
     )
     return {"kind": kind, "geomean": mean, "worst": worst, "worst_ratio": ratios[worst]}
+
+
+def print_imports(rows: list[dict[str, Any]]) -> None:
+    """What the imports take of the whole process, median over the models."""
+    measured = [r for r in rows if "import_mib" in r]
+    for name, key in (("torch:cpu", ""), ("onnxruntime", "ort_")) if measured else ():
+        taken = statistics.median(r[f"{key}import_mib"] for r in measured)
+        share = statistics.median(r[f"{key}import_mib"] / r[f"{key}peak_mib"] for r in measured)
+        print(f"import of {name}: {taken:.0f} MiB, {share:.0%} of the process's peak")
 
 
 def executor_overhead() -> dict[str, float]:
