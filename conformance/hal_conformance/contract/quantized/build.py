@@ -20,6 +20,7 @@ from hal_conformance.contract.quantized.form import (
     Constant,
     Feed,
     Form,
+    Made,
     Weight,
     kits,
 )
@@ -137,6 +138,11 @@ class _Writer:
             )
             self._dequantise(f"{name}_q", f"{name}_d", given.grid)
             return f"{name}_d"
+        if isinstance(given, Made):
+            inner = [self._input(f"{name}_x{i}", one) for i, one in enumerate(given.inputs)]
+            self._node(given.operator, inner, [f"{name}_r"], **given.attributes)
+            self._through(f"{name}_r", f"{name}_d", given.grid)
+            return f"{name}_d"
         if isinstance(given, Constant):
             self.initializers.append(tensor_proto(name, given.tensor))
             return name
@@ -169,5 +175,6 @@ class _Writer:
     def _node(
         self, operator: str, inputs: list[str], outputs: list[str], **attributes: Any
     ) -> None:
-        name = operator if operator == self.form.operator else f"{operator}_{len(self.nodes)}"
+        own = operator == self.form.operator and outputs[0] in ("r0", "y0")
+        name = operator if own else f"{operator}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, outputs, name=name, **attributes))

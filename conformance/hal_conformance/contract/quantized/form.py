@@ -22,6 +22,7 @@ __all__ = [
     "Form",
     "Input",
     "Kit",
+    "Made",
     "Scheme",
     "Weight",
     "kits",
@@ -105,7 +106,24 @@ class Feed:
     tensor: Tensor
 
 
-Input = Union[Activation, Weight, Constant, Feed, None]
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """What another operator made of its own inputs, quantised and dequantised again. `result` is
+    its exact result on what these stand for."""
+
+    operator: str
+    inputs: tuple[Input, ...]
+    result: Array
+    grid: Grid
+    attributes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def real(self) -> Array:
+        """What the next operator sees."""
+        return self.grid.real(self.grid.quantise(self.result))
+
+
+Input = Union[Activation, Weight, Constant, Feed, Made, None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -183,10 +201,22 @@ class Kit:
             grid = calibrated(float(real.min()), float(real.max()), element, symmetric=True)
         return Weight(grid.quantise(real), grid)
 
-    def bias(self, draw: Draw, count: int, x: Activation, w: Weight, size: float = 2.0) -> Weight:
+    def bias(
+        self, draw: Draw, count: int, x: Activation | Made, w: Weight, size: float = 2.0
+    ) -> Weight:
         """An int32 bias of `count` elements, at the scale of the products."""
         grid = bias_grid(x.grid, w.grid)
         return Weight(grid.quantise(draw.floats((count,), -size, size)), grid)
+
+    def made(
+        self,
+        operator: str,
+        inputs: Sequence[Input],
+        result: Array,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> Made:
+        """What an operator in front of the form's own hands to it."""
+        return Made(operator, tuple(inputs), result, self.out(result), attributes or {})
 
     def out(self, result: Array, *, share: float = 1.0) -> Grid:
         """The grid that calibration gives for a result; a `share` under 1 leaves its ends out, so

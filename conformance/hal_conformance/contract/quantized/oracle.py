@@ -15,7 +15,15 @@ from hal import ElementType, Tensor, Value
 from hal.compare import compare
 from hal_conformance.contract.numbers import Array, narrow, value_of, widen
 from hal_conformance.contract.protos import type_proto
-from hal_conformance.contract.quantized.form import Activation, Constant, Feed, Form, Input, Weight
+from hal_conformance.contract.quantized.form import (
+    Activation,
+    Constant,
+    Feed,
+    Form,
+    Input,
+    Made,
+    Weight,
+)
 from hal_conformance.contract.quantized.grid import Grid
 from hal_conformance.contract.tolerance import Tolerance
 
@@ -92,9 +100,9 @@ def _wide(given: Input) -> Array | None:
     return None if given is None else _tensor(given).numpy()
 
 
-def _tensor(given: Activation | Weight | Constant | Feed) -> Tensor:
+def _tensor(given: Activation | Weight | Made | Constant | Feed) -> Tensor:
     """What the operator sees of an input; real numbers as double."""
-    if isinstance(given, Activation | Weight):
+    if isinstance(given, Activation | Weight | Made):
         return narrow(given.real, ElementType.DOUBLE)
     real = given.tensor.element_type is ElementType.FLOAT
     return narrow(widen(given.tensor), ElementType.DOUBLE) if real else given.tensor

@@ -23,7 +23,8 @@ from hal_conformance.contract.quantized.grid import calibrated
 _ALWAYS = ("bias", "pads", "groups", "depthwise")
 
 
-def _settings(row: Conv) -> dict[str, Any]:
+def settings(row: Conv) -> dict[str, Any]:
+    """The attributes of a convolution."""
     attributes = window_attributes(row.window)
     if row.group > 1:
         attributes["group"] = row.group
@@ -32,7 +33,8 @@ def _settings(row: Conv) -> dict[str, Any]:
     return attributes
 
 
-def _raised(bias: Array, rank: int) -> Array:
+def raised(bias: Array, rank: int) -> Array:
+    """A bias of channels, to be added to a result of that rank."""
     return bias.reshape((1, -1) + (1,) * (rank - 2))
 
 
@@ -50,9 +52,9 @@ def conv(kit: Kit) -> Iterator[Form]:
         if row.bias:
             bias = kit.bias(draw, row.weights[0], x, w)
             inputs.append(bias)
-            result = result + _raised(bias.real, result.ndim)
+            result = result + raised(bias.real, result.ndim)
         share = 0.5 if what == "groups" else 1.0
-        yield kit.form(what, inputs, [result], steps=1, attributes=_settings(row), share=share)
+        yield kit.form(what, inputs, [result], steps=1, attributes=settings(row), share=share)
 
 
 @quantised("ConvTranspose", weights=True)
@@ -68,8 +70,8 @@ def conv_transpose(kit: Kit) -> Iterator[Form]:
         if row.bias:
             bias = kit.bias(draw, row.weights[1], x, w)
             inputs.append(bias)
-            result = result + _raised(bias.real, result.ndim)
-        yield kit.form(what, inputs, [result], steps=1, attributes=_settings(row))
+            result = result + raised(bias.real, result.ndim)
+        yield kit.form(what, inputs, [result], steps=1, attributes=settings(row))
 
 
 @quantised("MatMul", weights=True)
@@ -137,7 +139,7 @@ def extremes(kit: Kit) -> Iterator[Form]:
             row = CONVS["plain"]
             window = dataclasses.replace(row.window, kernel=(3, 3))
             row = Conv(shape, weights, window)
-            result, attributes = convolved(x.real, w.real, row), _settings(row)
+            result, attributes = convolved(x.real, w.real, row), settings(row)
         else:
             result, attributes = np.matmul(x.real, w.real), {}
         # A grid on which half of the largest sum does not saturate, so that a lost bit shows.
