@@ -92,7 +92,8 @@ class BindableExecutable(Executable, Protocol):
 
     def bind(self, inputs: Mapping[str, Any]) -> BoundExecutable:
         """Check the inputs once, and take them over. Each is a Value or exports DLPack; what is on
-        the device already is not copied, so that a change in place is seen by the next run."""
+        the device already is not copied, so that a change in place is seen by the next run. What
+        is elsewhere may be copied there now."""
         ...
 
 

@@ -195,6 +195,7 @@ class Session:
         """The model with its inputs in place: `bind(feeds).run()` goes over what their memory holds
         at that moment. The outputs, in the order of its `names`, are arrays that export DLPack;
         a backend that can bind leaves them on its device, and the next run may write over them.
+        Inputs in another memory than the device's may be copied there once, when they are bound.
         One thread at a time may run it."""
         self._check_open()
         try:

@@ -25,9 +25,11 @@ def amount(value: float | None, unit: str) -> str:
 
 
 def percent(value: float | None) -> str:
-    """ "42 %"; "" for None."""
+    """ "42 %"; "" for None. Over 1.5 nothing was moved: the output may be a view."""
     if value is None:
         return ""
+    if value > 1.5:
+        return "> 150 %"
     return f"{100 * value:.0f} %" if value >= 0.095 else f"{100 * value:.1f} %"
 
 

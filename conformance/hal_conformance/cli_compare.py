@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from hal_conformance.compare_reports import (
     SpeedChange,
     compare_reports,
 )
+from hal_conformance.compare_speed import MeasuredChange, SpeedComparison
 from hal_conformance.report import Score, read
 
 __all__ = ["compare"]
@@ -47,7 +49,8 @@ def compare(
     """Compare two conformance reports: newly failing and passing, slower and faster, the scores.
 
     Exits 1 on a regression: a case or a device that passed or was there, and no longer is. Slower
-    operators are shown but are no regression, because a conformance run times each case once.
+    operators are shown but are no regression, because a conformance run times each case once. What
+    --speed measured in both is compared with the spreads that the reports state.
 
     Example: hal compare before.json after.json
 
@@ -71,6 +74,8 @@ def _print(comparison: Comparison, limit: int | None) -> None:
         out.print(" → ".join(dict.fromkeys(both)), style="bold")
         for note in device.notes:
             out.print(f"  note: {note}")
+        if device.speed:
+            out.print(f"  {_speed_line(device.speed)}")
         if device.scores:
             out.print(table(("score", "then", "now"), map(_score_row, device.scores)))
         for title, columns, rows in _sections(device):
@@ -107,6 +112,13 @@ def _sections(
     speeds = ("operator", "time now / then", "cases")
     yield "slower", speeds, [*map(_speed_row, device.slower)]
     yield "faster", speeds, [*map(_speed_row, device.faster)]
+    if device.speed:
+        measured = ("operator", "reads", "time now / then", "spread")
+        for title, changes in (
+            ("measured slower", device.speed.slower),
+            ("measured faster", device.speed.faster),
+        ):
+            yield title, measured, [*map(_measured_row, changes)]
 
 
 def _score_row(change: ScoreChange) -> tuple[str, ...]:
@@ -123,6 +135,18 @@ def _case_row(change: CaseChange) -> tuple[str, ...]:
 
 def _speed_row(change: SpeedChange) -> tuple[str, ...]:
     return change.operator, f"{change.ratio:.2f}", str(change.cases)
+
+
+def _measured_row(change: MeasuredChange) -> tuple[str, ...]:
+    return change.operator, change.shape, f"{change.ratio:.2f}", f"{change.spread:.2f}"
+
+
+def _speed_line(speed: SpeedComparison) -> str:
+    beyond = len(speed.slower) + len(speed.faster)
+    return (
+        f"--speed: {speed.compared} sizes timed in both, {speed.mean:.2f} times as long as then in "
+        f"the geometric mean; {beyond} differ by more than their spread"
+    )
 
 
 def _document(comparison: Comparison) -> dict[str, Any]:
@@ -149,6 +173,7 @@ def _device(device: DeviceComparison) -> dict[str, Any]:
         "slower": [vars(c) for c in device.slower],
         "faster": [vars(c) for c in device.faster],
         "notes": list(device.notes),
+        "speed": dataclasses.asdict(device.speed) if device.speed else None,
     }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from hal import Outcome
 from hal.errors import DataError, UsageError, did_you_mean
+from hal_conformance.compare_speed import SpeedComparison, compare_speed
 from hal_conformance.report import CaseResult, DeviceReport, Report, Score, Scores
 
 __all__ = [
@@ -78,6 +79,8 @@ class DeviceComparison:
     slower: tuple[SpeedChange, ...]
     faster: tuple[SpeedChange, ...]
     notes: tuple[str, ...]
+    speed: SpeedComparison | None = None
+    """Of what --speed measured in both."""
 
     @property
     def regression(self) -> bool:
@@ -186,6 +189,7 @@ def _compare(old: DeviceReport, new: DeviceReport, noise: float) -> DeviceCompar
         slower=slower,
         faster=faster,
         notes=_notes(old, new),
+        speed=compare_speed(old.speed, new.speed, noise),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from hal_conformance._speed_text import percent
 from hal_conformance.report import Ceiling, Report, SpeedEntry, SpeedReport, from_json, to_json
 from made_up import device_report, facts, speed_report
 
@@ -92,3 +93,10 @@ def test_a_wrong_section_names_its_place(path: tuple[Any, ...], value: Any, said
     place[path[-1]] = value
     with pytest.raises(DataError, match=said):
         from_json(data)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(None, ""), (0.012, "1.2 %"), (1.04, "104 %"), (66.4, "> 150 %")]
+)
+def test_a_share_that_nothing_can_reach_is_no_number(share: float | None, text: str) -> None:
+    assert percent(share) == text

@@ -34,7 +34,7 @@ _FIRST = 0.6
 """The share of the budget for the first pass."""
 _MOST_PASSES = 7
 """Passes for what has not settled by then, while there is time."""
-_CALL = 0.1
+_CALL = 0.07
 """The share that an empty call may have of the time of a copy that counts as a ceiling."""
 _TOGETHER = 12
 """Models that are compiled at once: their blocks alternate, so that a moment's disturbance does not

@@ -47,7 +47,7 @@ def hal_backends() -> list[BackendSpec]:
             summary="ONNX compiled by IREE",
             requires=("iree-base-compiler", "iree-base-runtime"),
             install=INSTALL,
-            abilities=frozenset({Ability.PLACEMENT, Ability.CLOSE}),
+            abilities=frozenset({Ability.PLACEMENT, Ability.CLOSE, Ability.BIND}),
             conformance_options={"cache": False},
         )
     ]

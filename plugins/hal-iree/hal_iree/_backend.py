@@ -8,16 +8,17 @@ from typing import Any
 
 import iree.runtime as rt
 
+from hal.arrays import bound_values
 from hal.backend import Option, Support
 from hal.device import Device
 from hal.errors import UnavailableError, UnsupportedError, UsageError, did_you_mean
-from hal.graph import Graph, Node, read_model
+from hal.graph import Graph, Node, Signature, read_model
 from hal.model import Model
 from hal.placement import Evidence, Placement
 from hal.tensor import Value
 from hal_iree._compiler import compiled, imported
 from hal_iree._devices import flags_of, list_devices, target_of
-from hal_iree._values import given, taken
+from hal_iree._values import OnDevice, given, taken
 
 __all__ = ["IreeBackend", "IreeExecutable"]
 
@@ -106,6 +107,13 @@ class IreeExecutable:
             for o, result in zip(outputs, results, strict=True)
         }
 
+    def bind(self, inputs: Mapping[str, Any]) -> BoundFunction:
+        """See `hal.BindableExecutable`; inputs are copied to the device, once."""
+        values = bound_values(Signature.of(self._graph), inputs)
+        feeds = [given(n, values[n], self._hal) for n in self._inputs if n in values]
+        types = {output.name: output.type for output in self._graph.outputs}
+        return BoundFunction(self._function, feeds, types, self._hal)
+
     def placement(self) -> Placement:
         """The module holds code for this device alone."""
         return Placement.everywhere(self._nodes, self._device.id, Evidence.SOLE)
@@ -113,6 +121,26 @@ class IreeExecutable:
     def close(self) -> None:
         """Let go of the module and its weights."""
         self._function = self._context = None  # not run again
+
+
+class BoundFunction:
+    """See `hal.backend.BoundExecutable`."""
+
+    def __init__(
+        self, function: Any, feeds: Sequence[Any], types: Mapping[str, str], hal: Any
+    ) -> None:
+        self.names: Sequence[str] = tuple(types)
+        self._function, self._feeds = function, feeds
+        self._types, self._hal = types, hal
+
+    def run(self) -> list[OnDevice]:
+        """Outputs that stay on the device until somebody asks for them."""
+        results = self._function(*self._feeds)
+        results = results if isinstance(results, (list, tuple)) else [results]
+        return [
+            OnDevice(name, result, kind, self._hal)
+            for (name, kind), result in zip(self._types.items(), results, strict=True)
+        ]
 
 
 def _all_nodes(graph: Graph) -> Iterator[Node]:

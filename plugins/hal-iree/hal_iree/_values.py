@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import iree.runtime as rt
@@ -11,7 +12,7 @@ from hal.errors import UnfedError
 from hal.tensor import Tensor, Value
 from hal.types import ElementType
 
-__all__ = ["given", "taken"]
+__all__ = ["OnDevice", "given", "taken"]
 
 _ELEMENTS = {
     ElementType.FLOAT: "FLOAT_32",
@@ -58,6 +59,19 @@ def taken(name: str, array: Any, type_: str, device: Any) -> Tensor:
     if not count:
         return Tensor(element, shape, memoryview(b""))
     return Tensor(element, shape, memoryview(_bytes(view.get_buffer(), device)[:count].tobytes()))
+
+
+class OnDevice:
+    """An output on its device. It exports DLPack by way of the host."""
+
+    def __init__(self, name: str, array: Any, type_: str, device: Any) -> None:
+        self._taken = functools.partial(taken, name, array, type_, device)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._taken().numpy().copy().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)  # kDLCPU
 
 
 def _bytes(source: Any, device: Any) -> np.ndarray[Any, Any]:

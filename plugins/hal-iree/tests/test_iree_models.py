@@ -210,3 +210,18 @@ def test_driver_that_dies_costs_its_own_row(monkeypatch: pytest.MonkeyPatch) -> 
     assert found["iree:hip"].name == "one" and found["iree:hip:1"].name == "two"
     assert found["iree:vulkan"].unavailable == "its driver ended the process with signal 6"
     assert found["iree:cpu"].unavailable == "its driver finds no device"
+
+
+@pytest.mark.usefixtures("home")
+def test_bound_inputs_and_outputs_stay_on_the_device(iree: Backend, device: Device) -> None:
+    kind = (FLOAT, [3, 4])
+    executable: Any = iree.compile(device, model(ABS, {"x": kind}, {"y": kind}), {})
+    x = -np.arange(12, dtype=np.float32).reshape(3, 4)
+    bound = executable.bind({"x": x})
+    assert tuple(bound.names) == ("y",)
+    for _ in range(2):
+        (y,) = bound.run()
+        np.testing.assert_array_equal(np.from_dlpack(y), -x)
+    with pytest.raises(UsageError, match="no value for input 'x'"):
+        executable.bind({})
+    executable.close()
