@@ -9,8 +9,10 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from hal_conformance.case import load_suite
+from hal_conformance.mutants.arrays import mapped
 from hal_conformance.mutants.bench import Bench, Control, OperatorResult, Verdict
 from hal_conformance.mutants.engine import Engine
 from hal_conformance.mutants.equivalent import EQUIVALENT
@@ -26,6 +28,7 @@ from hal_conformance.mutants.selftest import (
     operators_of,
 )
 
+from hal import MapValue, OptionalValue, SequenceValue, Tensor
 from hal.contract import contract
 from hal.errors import CrashError, HalError, UsageError
 from hal.plugins import load_plugins
@@ -302,6 +305,23 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=180,
     )
+
+
+def test_faults_reach_what_optionals_sequences_and_maps_hold():
+    tensor = Tensor.from_numpy(np.zeros(3, np.float32))
+    items = SequenceValue("seq(tensor(float))", (tensor, tensor))
+    held = MapValue("map(int64, tensor(float))", Tensor.from_numpy(np.arange(3)), tensor)
+
+    def ones(value):
+        return Tensor.from_numpy(value.numpy() + 1)
+
+    changed = mapped(OptionalValue("optional(seq(tensor(float)))", items), ones)
+    assert [t.numpy().tolist() for t in changed.value.items] == [[1, 1, 1]] * 2
+    changed = mapped(held, ones)
+    assert changed.values.numpy().tolist() == [1, 1, 1]
+    assert changed.keys.numpy().tolist() == [0, 1, 2]
+    none = OptionalValue("optional(tensor(float))", None)
+    assert mapped(none, ones) == none
 
 
 def test_command_prints_the_share_by_kind():

@@ -91,4 +91,30 @@ RULES: tuple[Equivalence, ...] = (
         ("QLinearConv", "QLinearMatMul"),
         ("wrong rounding/halves *",),
     ),
+    Equivalence(
+        "the result has one scale and one zero point",
+        ("QLinearMatMul",),
+        (
+            "off by one/y_*: end of the * axis",
+            "first of several/y_*: its first slice for all",
+        ),
+    ),
+    Equivalence(
+        "the largest number is beyond the type too, once it is scaled, squared or an exponent",
+        ("ReduceSumSquare", "Selu", "Sinh"),
+        ("infinity dropped/read as the largest number",),
+    ),
+    Equivalence(
+        "every number of float16 and every normal one of float has its sign in bfloat16 too",
+        ("Sign",),
+        (
+            "too little precision/float through bfloat16",
+            "too little precision/float16 through bfloat16",
+        ),
+    ),
+    Equivalence(
+        "a few roundings more, and zero for subnormal numbers alone, which may be flushed",
+        ("Softsign",),
+        ("naive formula/in its own type",),
+    ),
 )

@@ -97,7 +97,6 @@ RULES: tuple[Equivalence, ...] = (
             "HardSwish",
             "LeakyRelu",
             "Selu",
-            "Swish",
             "ai.onnx.ml::FeatureVectorizer",
             "ai.onnx.ml::LinearRegressor",
             "ai.onnx.ml::Normalizer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -187,12 +188,8 @@ def _split(call: Call) -> Call | None:
     short = extent - size * (parts - 1)
     if short == size or short < 0:
         return None
-    lengths = np.array([short, *[size] * (parts - 1)], np.int64)
-    return (
-        call.setting("num_outputs", None).feeding(1, Tensor.from_numpy(lengths))
-        if len(call.inputs) > 1
-        else None
-    )
+    lengths = Tensor.from_numpy(np.array([short, *[size] * (parts - 1)], np.int64))
+    return dataclasses.replace(call.setting("num_outputs", None), inputs=(data, lengths))
 
 
 def _flipped(call: Call, run: Run, state: State) -> Outputs | None:
