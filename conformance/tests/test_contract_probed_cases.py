@@ -10,11 +10,13 @@ import pytest
 from hal_conformance.contract.build import build, drafts
 from hal_conformance.contract.digits import digits
 from hal_conformance.contract.nonfinite import nonfinite
-from hal_conformance.contract.numbers import widen
+from hal_conformance.contract.numbers import narrow, widen
+from hal_conformance.contract.probe import ask_evaluator, fed
 from hal_conformance.contract.ranks import deep_ranks
 from hal_conformance.judge import run_case
 
-from hal import Outcome
+from hal import ElementType, Outcome, Tensor
+from hal.compare import compare
 from hal.plugins import load_plugins
 
 
@@ -77,6 +79,37 @@ def test_choices_differ_in_the_last_digit():
     case = only("ArgMax", "double", "digits")
     x = np.sort(widen(case.data_sets[0].inputs["x0"]).ravel())
     assert 0 < np.diff(x).min() <= 2**-52
+
+
+def test_choices_differ_in_one_half_of_their_digits():
+    case = only("ArgMax", "uint32", "digits")
+    x = widen(case.data_sets[-1].inputs["x0"]).ravel().astype(np.int64)
+    order = np.argsort(x)
+    assert (np.diff(x[order] & 0xFFFF) <= 0).all()
+    assert len(set((x >> 16).tolist())) > 3
+
+
+@pytest.mark.parametrize("key", ["LeakyRelu", "Conv", "LayerNormalization", "AveragePool"])
+def test_a_rounding_to_bfloat16_shows(key):
+    ask, listed = asked(key, "float16")
+    (draft,) = [d for d in listed if d.slug == "digits"]
+    rounded = draft
+    for i, value in enumerate(draft.runs[0].inputs):
+        if isinstance(value, Tensor):
+            coarse = narrow(widen(value), ElementType.BFLOAT16)
+            rounded = fed(rounded, i, widen(coarse))
+    (right, *_), (wrong, *_) = ask_evaluator(ask, draft), ask_evaluator(ask, rounded)
+    assert compare(right, wrong, rtol=draft.tolerance.rtol, atol=draft.tolerance.atol)
+
+
+@pytest.mark.parametrize("key", ["LayerNormalization", "GlobalAveragePool", "BatchNormalization"])
+def test_a_sum_in_half_precision_falls_behind(key):
+    case = only(key, "float16", "long")
+    x = widen(case.data_sets[0].inputs["x0"]).ravel()
+    total = np.float16(0)
+    for value in x:
+        total = np.float16(total + np.float16(value))
+    assert float(total) < 0.95 * x.sum()
 
 
 @pytest.mark.parametrize("key", ["Softmax", "ReduceSum", "Gather", "Concat"])

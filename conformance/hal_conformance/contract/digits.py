@@ -8,18 +8,22 @@ chooses among them.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from hal import ElementType, Tensor, Value
+from hal.compare import compare
 from hal_conformance.contract.draft import Ask, Draft, Run
+from hal_conformance.contract.draw import has_infinity
 from hal_conformance.contract.numbers import (
     Array,
     bounds,
     epsilon,
     is_float,
     is_integer,
+    largest,
     narrow,
     widen,
 )
@@ -67,11 +71,7 @@ def digits(ask: Ask, drafts: Sequence[Draft]) -> Iterator[Draft]:
                 yield dataclasses.replace(draft, slug="digits", runs=runs, twice=False)
                 return
     elif is_float(ask.element) and ask.element.bits >= 16:
-        for draft in smallest(ask, drafts)[:3]:
-            run = _between(ask, draft)
-            if run is not None:
-                yield dataclasses.replace(draft, slug="digits", runs=(run,), twice=False)
-                return
+        yield from _rounded(ask, drafts)
 
 
 _HALFWAY = {
@@ -81,11 +81,35 @@ _HALFWAY = {
     ElementType.BFLOAT16: 2.0**-4,
 }
 """What is lost of 1 and this in the next narrower types, which round it to 1."""
+_HALVES = (ElementType.FLOAT16, ElementType.BFLOAT16)
+_PATTERNS = ("signed", "positive", "every second", "near")
+"""Which numbers are rounded, and of what sign they are: all; all of one sign, so that they do not
+cancel; every second one, so that no common factor is left; and those that differ in nothing else,
+for types whose sums are in float."""
 
 
-def _between(ask: Ask, draft: Draft) -> Run | None:
-    """The draft with every number between two of a narrower type, all of which are rounded down: no
-    sum makes up for it. None where the result is the same, or none."""
+def _rounded(ask: Ask, drafts: Sequence[Draft]) -> Iterator[Draft]:
+    """The first draft whose results show that its data was rounded, or else the first one."""
+    best: Draft | None = None
+    fitting = smallest(ask, drafts)[:6]
+    for draft, pattern in itertools.product(fitting, _PATTERNS):
+        if pattern == "near" and ask.element not in _HALVES:
+            continue
+        found = _between(ask, draft, pattern)
+        if found is None:
+            continue
+        run, shown = found
+        if best is None or shown:
+            best = dataclasses.replace(draft, slug="digits", runs=(run,), twice=False)
+        if shown:
+            break
+    if best is not None:
+        yield best
+
+
+def _between(ask: Ask, draft: Draft, pattern: str) -> tuple[Run, bool] | None:
+    """The draft with numbers between two of a narrower type, all of which are rounded down, so that
+    no sum makes up for it; and whether that shows. None where the result is the same, or none."""
     changed, rounded = draft, draft
     for position in data_of(ask, draft):
         tensor = draft.runs[0].inputs[position]
@@ -94,14 +118,17 @@ def _between(ask: Ask, draft: Draft) -> Run | None:
         wide = widen(tensor)
         _, exponent = np.frexp(wide)
         power = np.where((wide == 0) | ~np.isfinite(wide), 0.0, np.ldexp(0.5, exponent))
-        ones = np.sign(wide) * power
-        changed = fed(changed, position, ones * (1 + _HALFWAY[ask.element]))
+        ones = np.sign(wide) * power if pattern in ("signed", "every second") else power
+        if pattern == "near":
+            ones = np.full_like(power, 16.0)
+        places = np.arange(wide.size).reshape(wide.shape) % 2
+        more = places if pattern in ("every second", "near") else 1
+        changed = fed(changed, position, ones * (1 + _HALFWAY[ask.element] * more))
         rounded = fed(rounded, position, ones)
-    results = [ask_evaluator(ask, d) for d in (changed, rounded)]
-    right, wrong = results
+    right, wrong = (ask_evaluator(ask, d) for d in (changed, rounded))
     if right is None or wrong is None or draft.reference_error > epsilon(ask.element):
         return None
-    differ = False
+    differ = shown = False
     for a, b in zip(right, wrong, strict=True):
         if a is None or b is None:
             continue
@@ -110,7 +137,8 @@ def _between(ask: Ask, draft: Draft) -> Run | None:
         if is_float(a.element_type) and not np.isfinite(widen(a)).all():
             return None
         differ = differ or bool((a.bits() != b.bits()).any())
-    return Run(changed.runs[0].inputs, right) if differ else None
+        shown = shown or bool(compare(a, b, rtol=draft.tolerance.rtol, atol=draft.tolerance.atol))
+    return (Run(changed.runs[0].inputs, right), shown) if differ else None
 
 
 def _close(ask: Ask, drafts: Sequence[Draft]) -> Iterator[Draft]:
@@ -134,15 +162,22 @@ def _close(ask: Ask, drafts: Sequence[Draft]) -> Iterator[Draft]:
 
 
 def _neighbours(ask: Ask, steps: Array) -> Iterator[Array]:
-    """Numbers that differ in the last digit: next to the ends of integers, above 1."""
+    """Numbers that differ in the last digit: next to the ends of integers, above 1; integers whose
+    halves are in opposite orders; the ends of real types and infinities."""
     if is_float(ask.element):
         yield 1 + steps * epsilon(ask.element)
+        if has_infinity(ask.element):
+            top = largest(ask.element)
+            yield np.array([-top, np.inf, top, -np.inf])[steps % 4]
         return
     low, high = bounds(ask.element)
     dtype = np.uint64 if low == 0 else np.int64
     yield np.array([high - int(s) for s in steps.ravel()], dtype).reshape(steps.shape)
     if low < 0:
         yield np.array([low + int(s) for s in steps.ravel()], dtype).reshape(steps.shape)
+    half = 1 << ask.element.bits // 2
+    first = [int(s) % min(half // 2, 97) for s in steps.ravel()]
+    yield np.array([f * half + 96 - f for f in first], dtype).reshape(steps.shape)
 
 
 def _linear(ask: Ask, draft: Draft) -> tuple[Run, ...]:

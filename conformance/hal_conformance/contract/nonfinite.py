@@ -2,7 +2,8 @@
 
 Of NaN two things are asked: the results that depend on the place (which the evaluator shows with
 other numbers there) are NaN, and all others are what they were by the family's formula. An infinity
-is taken where the evaluator gives no NaN for it. What the standard defines by comparisons gets no
+is taken where the evaluator gives no NaN for it, or nothing else (`_INVALID`), or where every way
+to write the formula gives the same (`_MIXED`). What the standard defines by comparisons gets no
 NaN: it says nothing of it there.
 """
 
@@ -75,19 +76,24 @@ _LEFT_OUT = frozenset(
 )
 """Where a number that is none has a meaning of its own, or where it goes depends on whether terms
 of weight zero are computed."""
-_INVALID = frozenset(["Cos", "Sin", "Tan"])
-"""Functions that have no value at infinity: NaN by ISO C, F.10.1."""
-_NAN_ONLY = frozenset(
+_INVALID = frozenset(
     [
-        "Det",
-        "Gelu",
+        "Cos",
         "GroupNormalization",
         "InstanceNormalization",
         "LayerNormalization",
-        "Resize",
-        "RoiAlign",
+        "MeanVarianceNormalization",
+        "Sin",
+        "Tan",
     ]
 )
+"""What has no value where its first operand is infinite: functions, by ISO C, F.10.1; and the
+distance of an infinity from an infinite mean, from which the variance follows, and all results."""
+_MIXED = frozenset(["LRN", "LpNormalization"])
+"""What divides by what is infinite too: nothing is left of the infinity, and of all else zero."""
+_FOLDED = frozenset(["GroupNormalization", "InstanceNormalization"])
+"""Where a scale may be folded into what is added: not the second operand, but the third."""
+_NAN_ONLY = frozenset(["Det", "Gelu", "Resize", "RoiAlign"])
 """Where an infinity meets another one, or a zero, or not, as the formula is written."""
 
 
@@ -124,7 +130,8 @@ def _runs(ask: Ask, draft: Draft) -> tuple[Run, ...]:
         return ()
     own = formula_of(draft) or base
     found: list[Run] = []
-    for position in data_of(ask, draft)[:2]:
+    data = data_of(ask, draft)
+    for position in data[:3:2] if ask.operator.key in _FOLDED else data[:2]:
         tensor = draft.runs[0].inputs[position]
         if not isinstance(tensor, Tensor):
             continue
@@ -203,10 +210,12 @@ def _with(
         before, after = widen(right), widen(got)
         if np.isnan(after)[~mask].any() or not _same(draft, right, got, ~mask):
             return None
-        if np.isnan(value) != bool(np.isnan(after)[mask].all()):
+        key = ask.operator.key
+        lost = np.isnan(value) or (position == 0 and key in _INVALID)
+        missing = np.isnan(after)[mask]
+        if not missing.all() if lost else missing.any() and key not in _MIXED:
             return None
-        invalid = ask.operator.key in _INVALID
-        if not np.isnan(value) and (np.isnan(after).any() != invalid or draft.reference_error):
+        if not np.isnan(value) and draft.reference_error:
             return None
         expected.append(narrow(np.where(mask, after, before), right.element_type))
     return Run(changed.runs[0].inputs, tuple(expected))

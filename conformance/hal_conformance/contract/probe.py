@@ -37,7 +37,6 @@ def plain(draft: Draft) -> bool:
         and draft.oracle != "none"
         and draft.judge == "values"
         and not draft.captured
-        and not draft.composition
     )
 
 

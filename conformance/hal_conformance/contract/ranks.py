@@ -33,7 +33,10 @@ _COUNTED = ("axis", "axes", "batch_axis", "time_axis", "batch_dims")
 """Attributes and inputs that count dimensions from the front."""
 _FIXED = frozenset(
     [
+        "GRU",
         "Gemm",
+        "LSTM",
+        "RNN",
         "STFT",
         "ScatterND",
         "Tile",

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from hal import SequenceValue, Tensor, Value
+from hal import ElementType, SequenceValue, Tensor, Value
 from hal_conformance.contract.batch import batch_of, rearranged, shape_of
 from hal_conformance.contract.draft import Ask, Draft, Run
-from hal_conformance.contract.numbers import Array
+from hal_conformance.contract.numbers import Array, is_float, widen
 from hal_conformance.contract.oracles import expected_of
-from hal_conformance.contract.probe import ask_evaluator, data_of
+from hal_conformance.contract.probe import ask_evaluator, data_of, formula_of
 from hal_conformance.contract.tolerance import Tolerance
 
 __all__ = ["reused"]
@@ -113,6 +113,8 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     "rank6": (1, 3, 1, 3, 1, 3),
 }
 _SMALL, _LARGE = (2, 3), (3, 7)
+_TRIALS = 4
+"""How many other models are tried for one whose batch may grow."""
 _MOST = 2048
 """Elements of a run: a larger one is about sums, and no better for what is tested here."""
 
@@ -135,13 +137,19 @@ def reused(ask: Ask, drafts: Sequence[Draft], again: Sequence[Draft]) -> Iterato
         groups.setdefault(_kind(draft), []).append(draft)
     merged = [_merged(group) for group in groups.values()]
     if merged:
-        best = max(merged, key=_worth)
+        best, *rest = sorted(merged, key=_worth, reverse=True)
         batch = batch_of(ask, best)
+        if batch is None:
+            yield dataclasses.replace(best, runs=(*best.runs, *_zeros(ask, best, best.runs[0])))
+            for trial in rest[:_TRIALS] if ask.full else ():
+                batch = batch_of(ask, trial)
+                if batch is not None:
+                    best = dataclasses.replace(trial, slug="batched")
+                    break
+        if batch is None:
+            return
         first, *others = best.runs
         zeros = _zeros(ask, best, first)
-        if batch is None:
-            yield dataclasses.replace(best, runs=(*best.runs, *zeros))
-            return
         longer: tuple[Run, ...] = (*best.runs[:-1], batch.larger, first)
         if _worth(best)[1] == 1:
             longer = (first, *others[:1], batch.larger, first)
@@ -154,26 +162,45 @@ def reused(ask: Ask, drafts: Sequence[Draft], again: Sequence[Draft]) -> Iterato
 
 
 def _zeros(ask: Ask, draft: Draft, run: Run) -> list[Run]:
-    """The run with zeros as its data, if the evaluator says that then all results are zero: memory
-    that was not cleared shows nowhere else in the results of many operators."""
+    """The run with zeros as its data, if by the evaluator some results are zero then that are not
+    in the run: memory that was not cleared shows nowhere else in the results of many operators."""
     one = dataclasses.replace(draft, runs=(run,), twice=False)
-    data = data_of(ask, one) if draft.oracle != "none" else []
-    for chosen in (data[:1], data):
+    before = formula_of(one) or ask_evaluator(ask, one)
+    if draft.oracle == "none" or before is None:
+        return []
+    data = data_of(ask, one)
+    real = [
+        i for i, v in enumerate(run.inputs) if isinstance(v, Tensor) and is_float(v.element_type)
+    ]
+    numbers = all(v is None or (isinstance(v, Tensor) and is_float(v.element_type)) for v in before)
+    # Where integers come out, a scale of zero would divide by zero.
+    for chosen in (data[:1], data, real if numbers else []):
         inputs = list(run.inputs)
         for i in chosen:
             value = inputs[i]
             if isinstance(value, Tensor) and i not in draft.constants:
                 inputs[i] = rearranged(value, np.zeros_like)
-        zero = Run(tuple(inputs))
-        results = ask_evaluator(ask, dataclasses.replace(one, runs=(zero,)))
-        shown = [v for v in results or () if v is not None]
-        if shown and all(isinstance(v, Tensor) and _is_zero(v.bits()) for v in shown):
-            return [Run(zero.inputs, tuple(results or ()))] if run.expected else [zero]
+        results = ask_evaluator(ask, dataclasses.replace(one, runs=(Run(tuple(inputs)),)))
+        if results is not None and any(map(_vanishes, before, results)):
+            return [Run(tuple(inputs), tuple(results) if run.expected else ())]
     return []
 
 
-def _is_zero(bits: Array) -> bool:
-    return bool((bits == ("" if bits.dtype == object else 0)).all())
+def _vanishes(before: Value | None, after: Value | None) -> bool:
+    """Whether some elements that are not zero become zero, and no other becomes NaN."""
+    if not isinstance(before, Tensor) or not isinstance(after, Tensor):
+        return False
+    if before.shape != after.shape or (
+        is_float(after.element_type) and np.isnan(widen(after)).any()
+    ):
+        return False
+    return bool((_is_zero(after) & ~_is_zero(before)).any())
+
+
+def _is_zero(tensor: Tensor) -> Array:
+    if tensor.element_type is ElementType.STRING:
+        return np.asarray(tensor.bits() == "")
+    return np.asarray(widen(tensor) == 0)
 
 
 def _usable(draft: Draft) -> bool:

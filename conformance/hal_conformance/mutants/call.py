@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import onnx
@@ -77,6 +77,15 @@ class Call:
         for i, value in enumerate(self.inputs):
             if isinstance(value, Tensor):
                 yield i, value
+
+    def parts(self, positions: Iterable[int] | None = None) -> Iterator[Tensor]:
+        """The tensors of all inputs, or of those at these positions; of sequences their items."""
+        for i, value in enumerate(self.inputs):
+            if positions is None or i in positions:
+                if isinstance(value, Tensor):
+                    yield value
+                elif isinstance(value, SequenceValue):
+                    yield from (item for item in value.items if isinstance(item, Tensor))
 
     def feeding(self, position: int, value: Value | None) -> Call:
         """The call with another input; None: without it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hal.backend import Option
@@ -15,7 +15,8 @@ from hal.errors import UsageError, did_you_mean
 from hal.plugins import load_plugins
 from hal_conformance.case import Case, Suite, load_suite
 from hal_conformance.contract.draft import main_constraint
-from hal_conformance.mutants.bench import SUITES, Bench, OperatorResult
+from hal_conformance.expectations import Expectation, Expectations
+from hal_conformance.mutants.bench import SUITES, Bench, Control, OperatorResult
 from hal_conformance.mutants.engine import Engine
 from hal_conformance.mutants.fault import faults_of, kinds
 from hal_conformance.mutants.kept import Kept
@@ -28,6 +29,7 @@ __all__ = [
     "mutants_of",
     "operators_of",
     "selftest",
+    "without_bugs",
 ]
 
 
@@ -106,6 +108,16 @@ def selftest(request: Request, jobs: int = 1, *, resume: bool = False) -> Iterat
         yield from processes.judge(order)
 
 
+def without_bugs(control: Control, known: Iterable[Expectation]) -> Control:
+    """The control without alarms on what the engine's own file of expectations says is wrong."""
+    wrong, left_out = dict(control.wrong), dict(control.left_out)
+    for line in known:
+        for case_id in line.matches(wrong):
+            left_out[case_id] = f"a known bug: {line.reason}"
+            del wrong[case_id]
+    return dataclasses.replace(control, wrong=wrong, left_out=left_out)
+
+
 class _Worker:
     """Judges operators, one after the other, in one process."""
 
@@ -119,6 +131,9 @@ class _Worker:
         backend = self.registry.backend(name)
         self.engine = Engine(backend, device, options)
         self.kept = Kept(repr(dataclasses.replace(request, operators=())), device, backend)
+        module = self.registry.backends[name].module
+        lines = (Expectations.of_plugin(module) or Expectations()).lines
+        self.bugs = [e for e in lines if e.applies_to(device.id, device.versions)]
         self.suites: list[Suite] = [load_suite(name) for name in SUITES]
 
     def judge(self, key: str, died: frozenset[str], note: Path) -> OperatorResult:
@@ -132,7 +147,7 @@ class _Worker:
         bench = Bench(self.engine, cases, died, note)
         verdicts = tuple(bench.verdict(m) for m in mutants_of(operator, self.request))
         self.engine.forget()
-        result = OperatorResult(key, verdicts, bench.control)
+        result = OperatorResult(key, verdicts, without_bugs(bench.control, self.bugs))
         self.kept.save(result, same)
         return result
 

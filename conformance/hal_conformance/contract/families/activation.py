@@ -101,6 +101,8 @@ class Composed(Unary):
     def tolerance(self, element: ElementType, name: str) -> Tolerance:
         if name == "ThresholdedRelu":
             return EXACT
+        if name == "LeakyRelu" and element is not ElementType.DOUBLE:
+            return elementary(element, "Mul")
         if element is ElementType.DOUBLE and name in _FLOAT_CONSTANTS:
             return composed(ElementType.FLOAT, magnitude=1.0)
         return composed(element, magnitude=1.0)
@@ -213,7 +215,10 @@ def along_axis(ask: Ask) -> Iterator[Draft]:
     top = min(1e4, largest(element) / 8)
     far = narrow(np.array([[top, top - 8.0, 0.0], [-top, -top, -top + 8.0]]), element)
     wide_tolerance = EXACT if exact else composed(element, magnitude=1.0)
-    if ask.name != "LogSoftmax":
+    if ask.name == "LogSoftmax":
+        apart = narrow(np.array([[0.0, 200.0, -200.0, 100.0], [300.0, 0.0, 0.0, 100.0]]), element)
+        yield ask.draft("apart", [apart], [formula(widen(apart), -1)], tolerance=tolerance)
+    else:
         yield ask.draft("far", [far], [formula(widen(far), -1)], tolerance=wide_tolerance)
     if ask.full:
         one = narrow(np.array([[5.0], [-3.0]]), element)

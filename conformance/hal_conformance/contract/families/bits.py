@@ -13,6 +13,8 @@ from hal_conformance.contract.draw import edges, has_infinity
 from hal_conformance.contract.families.movement import int64s
 from hal_conformance.contract.numbers import is_float, narrow, widen
 
+__all__ = ["has_nan"]
+
 
 @generates("Transpose", "Reshape", "Concat", "Slice", "Gather", "Expand", "Tile", "Pad")
 def bit_patterns(ask: Ask) -> Iterator[Draft]:
@@ -20,7 +22,7 @@ def bit_patterns(ask: Ask) -> Iterator[Draft]:
     if not ask.first or ask.element is ElementType.STRING:
         return
     element = ask.element
-    values = edges(element, nan=is_float(element) and _has_nan(element))
+    values = edges(element, nan=is_float(element) and has_nan(element))
     x = narrow(values, element)
     size = len(values)
     inputs: list[Any] = [x]
@@ -50,5 +52,6 @@ def bit_patterns(ask: Ask) -> Iterator[Draft]:
     yield ask.draft("bits", inputs, [expected], attributes=attributes, constants=constants)
 
 
-def _has_nan(element: ElementType) -> bool:
+def has_nan(element: ElementType) -> bool:
+    """Whether a type holds NaN."""
     return has_infinity(element) or element.name.startswith("FLOAT8")

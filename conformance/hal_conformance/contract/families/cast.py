@@ -48,6 +48,32 @@ def cast(ask: Ask) -> Iterator[Draft]:
             yield from _unsaturated(ask, ask.element, target)
 
 
+@generates("Cast", "CastLike")
+def powers_of_two(ask: Ask) -> Iterator[Draft]:
+    """To the type that holds nothing else: up by default, down, and to the nearest."""
+    if not ask.first or not ask.full:
+        return
+    x = narrow(np.array([1.0, 1.25, 1.5, 1.75, 3.0, 0.3, 5.0, 64.0]), ask.element)
+    base = np.exp2(np.floor(np.log2(widen(x))))
+    share = widen(x) / base
+    for mode, above in (
+        (None, share > 1),
+        ("up", share > 1),
+        ("down", share > 2),
+        ("nearest", share >= 1.5),
+    ):
+        like = [narrow(np.array([1.0]), _E8M0)] if ask.name == "CastLike" else []
+        attributes: dict[str, Any] = {} if ask.name == "CastLike" else {"to": int(_E8M0)}
+        yield ask.draft(
+            f"powers-{mode or 'default'}",
+            [x, *like],
+            [np.where(above, base * 2, base)],
+            outputs=("tensor(float8e8m0)",),
+            attributes=attributes if mode is None else {**attributes, "round_mode": mode},
+            oracle="native",
+        )
+
+
 def _targets(ask: Ask) -> list[ElementType]:
     return [ElementType.from_onnx_name(t[7:-1]) for t in ask.types("T2")]
 

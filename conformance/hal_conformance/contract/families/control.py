@@ -42,6 +42,35 @@ def choice(ask: Ask) -> Iterator[Draft]:
     )
 
 
+@generates("If")
+def choice_of_shapes(ask: Ask) -> Iterator[Draft]:
+    """Two results, which the branches exchange: of other shapes, and with no element."""
+    if ask.constraint != "V" or ask.type != "tensor(float)":
+        return
+    branches = {}
+    for name, order in (("then", (1, 2)), ("else", (2, 1))):
+        given = [helper.make_value_info(f"{name}{i}", type_proto(ask.type)) for i in order]
+        nodes = [helper.make_node("Identity", [f"x{i}"], [f"{name}{i}"]) for i in order]
+        for node in nodes:
+            node.name = node.output[0]
+        branches[f"{name}_branch"] = helper.make_graph(nodes, name, [], given)
+    runs = []
+    for i, (flag, rows) in enumerate(((True, 3), (False, 3), (True, 0), (True, 5), (True, 3))):
+        draw = ask.draw(f"shapes{i}")
+        a, b = draw.tensor(ask.element, (rows, 7)), draw.tensor(ask.element, (5, 1))
+        chosen = (widen(a), widen(b)) if flag else (widen(b), widen(a))
+        runs.append(Run((narrow(flag, ElementType.BOOL), a, b), chosen))
+    yield Draft(
+        slug="shapes",
+        runs=tuple(runs),
+        outputs=(ask.type, ask.type),
+        attributes=branches,
+        captured=2,
+        oracle="native",
+        dynamic_outputs=True,
+    )
+
+
 def _branch(type_: str, outer: str, name: str) -> Any:
     """A graph without inputs that hands on a value of the outer graph."""
     output = helper.make_value_info(f"{name}_out", type_proto(type_))
@@ -95,6 +124,20 @@ def loop(ask: Ask) -> Iterator[Draft]:
         yield _collect(ask)
     if ask.type == "tensor(float)":
         yield from _sums(ask)
+        for slug, shapes in (
+            ("shapes", ((2, 3), (5, 4), (0, 3), (2, 3))),
+            ("scalar", ((),)),
+            ("rank5", ((1, 2, 1, 2, 2),)),
+        ):
+            turns = narrow(2, ElementType.INT64)
+            values = [ask.draw(f"{slug}{shape}").tensor(ask.element, shape) for shape in shapes]
+            yield Draft(
+                slug=slug,
+                runs=tuple(Run((turns, true, v), (v,)) for v in values),
+                outputs=(ask.type,),
+                attributes=attributes,
+                oracle="native",
+            )
 
 
 def _collect(ask: Ask) -> Draft:

@@ -9,9 +9,10 @@ import numpy as np
 
 from hal import ElementType
 from hal_conformance.contract.draft import Ask, Draft, Run, generates
-from hal_conformance.contract.draw import edges
+from hal_conformance.contract.draw import edges, has_infinity
+from hal_conformance.contract.families.bits import has_nan
 from hal_conformance.contract.families.movement import int64s
-from hal_conformance.contract.numbers import narrow, widen
+from hal_conformance.contract.numbers import is_float, narrow, widen
 
 
 @generates("Shape", "Size")
@@ -49,13 +50,13 @@ def constant(ask: Ask) -> Iterator[Draft]:
     values = ask.draw("tensor").tensor(element, (2, 3))
     for slug, value in (
         ("tensor", values),
-        ("edges", narrow(edges(element), element)),
+        ("edges", narrow(edges(element, nan=has_nan(element)), element)),
         ("scalar", ask.draw("scalar").tensor(element, ())),
         ("empty", ask.draw("empty").tensor(element, (0, 2))),
     ):
         yield ask.draft(slug, [], [value], attributes={"value": value}, oracle="native")
     short: dict[ElementType, dict[str, Any]] = {
-        ElementType.FLOAT: {"value_float": 1.5, "value_floats": [0.5, -2.0]},
+        ElementType.FLOAT: {"value_float": -1.5, "value_floats": [0.5, -2.0]},
         ElementType.INT64: {"value_int": -7, "value_ints": [1, 2**40, -3]},
         ElementType.STRING: {"value_string": "naïve", "value_strings": ["a", "", "日本"]},
     }
@@ -86,6 +87,16 @@ def constant_of_shape(ask: Ask) -> Iterator[Draft]:
             constants=frozenset({0}),
             oracle="native",
         )
+    if is_float(ask.element) and has_infinity(ask.element):
+        for slug, number in (("nan", np.nan), ("infinite", -np.inf)):
+            yield ask.draft(
+                slug,
+                [int64s([2, 3])],
+                [np.full((2, 3), number)],
+                attributes={"value": narrow(np.array([number]), ask.element)},
+                constants=frozenset({0}),
+                oracle="native",
+            )
 
 
 @generates("EyeLike")
@@ -97,6 +108,11 @@ def eye_like(ask: Ask) -> Iterator[Draft]:
         yield ask.draft("above", [x], [np.eye(3, 4, 2)], attributes={"k": 2})
         if ask.full:
             yield ask.draft("outside", [x], [np.zeros((3, 4))], attributes={"k": 9})
+            runs = []
+            for shape in ((3, 5), (5, 7), (0, 4), (3, 5)):
+                like = ask.draw(f"symbolic{shape}").tensor(ask.element, shape)
+                runs.append(Run((like,), (np.eye(*shape),)))
+            yield Draft(slug="symbolic", runs=tuple(runs), outputs=(ask.type,))
     else:
         x = ask.draw("typed").tensor(ElementType.FLOAT, (4, 3))
         attributes = {"dtype": int(ask.element), "k": -1}

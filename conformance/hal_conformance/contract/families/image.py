@@ -11,7 +11,7 @@ from hal import ElementType, Tensor
 from hal_conformance.contract.draft import Ask, Draft, generates
 from hal_conformance.contract.families.movement import int64s
 from hal_conformance.contract.numbers import Array, is_complex, is_float, narrow, widen
-from hal_conformance.contract.tolerance import composed
+from hal_conformance.contract.tolerance import accumulated, composed
 
 __all__ = ["interpolation_weights"]
 
@@ -52,7 +52,7 @@ def col_to_im(ask: Ask) -> Iterator[Draft]:
             [expected],
             attributes=attributes,
             constants=frozenset({1, 2}),
-            tolerance=composed(ask.element, magnitude=4.0),
+            tolerance=accumulated(ask.element, terms=9, magnitude=36.0),
         )
 
 

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from hal import ElementType
-from hal_conformance.contract.draft import Ask, Draft, generates
+from hal_conformance.contract.draft import Ask, Draft, Run, generates
 from hal_conformance.contract.numbers import Array, is_float, narrow
 from hal_conformance.contract.tolerance import EXACT, composed
+
+_F = ElementType.FLOAT
 
 
 @generates("ImageDecoder")
@@ -25,6 +27,7 @@ def image_decoder(ask: Ask) -> Iterator[Draft]:
         ("png-default", _png, (6, 2), None),
         ("bmp-rgb", _bmp, (4, 5), "RGB"),
         ("bmp-bgr", _bmp, (2, 3), "BGR"),
+        ("bmp-whole", _bmp, (3, 4), "RGB"),  # its last byte is a number, and no filling
     ):
         pixels = ask.draw(slug).integers((*shape, 3), 0, 255).astype(np.uint8)
         stream = np.frombuffer(encode(pixels), np.uint8)
@@ -38,6 +41,29 @@ def image_decoder(ask: Ask) -> Iterator[Draft]:
             reason="onnx's evaluator needs Pillow; the formats lose nothing",
             dynamic_outputs=True,
         )
+
+
+@generates("ImageDecoder")
+def other_pictures(ask: Ask) -> Iterator[Draft]:
+    """One model on a picture, on one as large with black places, and on a larger one."""
+    if not ask.first:
+        return
+    runs = []
+    for i, size in enumerate(((3, 5), (3, 5), (4, 7), (3, 5))):
+        pixels = ask.draw(f"others{i % 3}").integers((*size, 3), 1, 255).astype(np.uint8)
+        if i == 1:
+            pixels[1:] = 0
+        stream = np.frombuffer(_png(pixels), np.uint8)
+        runs.append(Run((narrow(stream, ElementType.UINT8),), (pixels,)))
+    yield Draft(
+        slug="others",
+        runs=tuple(runs),
+        outputs=("tensor(uint8)",),
+        tolerance=EXACT,
+        oracle="none",
+        reason="onnx's evaluator needs Pillow; the formats lose nothing",
+        dynamic_outputs=True,
+    )
 
 
 def _png(pixels: Array) -> bytes:
@@ -71,19 +97,25 @@ def _bmp(pixels: Array) -> bytes:
 @generates("MelWeightMatrix")
 def mel_weights(ask: Ask) -> Iterator[Draft]:
     """Bands of several numbers, rates and edges, each an input: one model called again."""
-    rows = [(5, 32, 8000, 0.0, 4000.0), (8, 64, 16000, 125.0, 7500.0), (3, 17, 8192, 50.0, 3000.0)]
+    rows = [
+        (5, 32, 8000, 0.0, 4000.0),
+        (5, 32, 8000, 900.0, 2500.0),
+        (8, 64, 16000, 125.0, 7500.0),
+        (3, 17, 8192, 50.0, 3000.0),
+    ]
     kinds = {"T1": ElementType.INT64, "T2": ElementType.FLOAT, "T3": ElementType.FLOAT}
     kinds[ask.constraint] = ask.element
-    slug = "bands"
-    for i, (bins, length, rate, low, high) in enumerate(rows if ask.full else rows[:1]):
+    runs = []
+    for bins, length, rate, low, high in (*rows, rows[0]) if ask.full else rows[:1]:
         whole = [narrow(np.array(v), kinds["T1"]) for v in (bins, length, rate)]
         edges = [narrow(np.array(v), kinds["T2"]) for v in (low, high)]
-        yield ask.draft(
-            slug if not i else f"{slug}{i}",
-            [*whole, *edges],
-            outputs=(f"tensor({kinds['T3'].onnx_name})",),
-            attributes={"output_datatype": int(kinds["T3"])},
-            tolerance=composed(kinds["T3"], magnitude=4.0) if is_float(kinds["T3"]) else EXACT,
-            oracle="native" if not is_float(kinds["T3"]) else "widened",
-            dynamic_outputs=True,
-        )
+        runs.append(Run((*whole, *edges)))
+    yield Draft(
+        slug="bands",
+        runs=tuple(runs),
+        outputs=(f"tensor({kinds['T3'].onnx_name})",),
+        attributes={} if kinds["T3"] is _F else {"output_datatype": int(kinds["T3"])},
+        tolerance=composed(kinds["T3"], magnitude=4.0) if is_float(kinds["T3"]) else EXACT,
+        oracle="native" if not is_float(kinds["T3"]) else "widened",
+        dynamic_outputs=True,
+    )

@@ -16,7 +16,7 @@ from hal_conformance.contract.families._window import (
 )
 from hal_conformance.contract.families.convolution import Conv, convolved
 from hal_conformance.contract.numbers import Array, narrow, widen
-from hal_conformance.contract.tolerance import EXACT, accumulated, composed
+from hal_conformance.contract.tolerance import EXACT, Tolerance, accumulated, composed
 
 __all__ = ["POOLS", "max_pooled", "pooled"]
 
@@ -26,6 +26,7 @@ POOLS: dict[str, tuple[Shape, Window]] = {
     "pads": ((1, 2, 5, 6), Window((3, 3), (2, 2), (1, 1), (1, 0, 2, 1))),
     "dilations": ((1, 2, 8, 9), Window((2, 3), (1, 2), (3, 2), (0, 0, 0, 0))),
     "ceil": ((1, 2, 7, 6), Window((2, 3), (2, 2), (1, 1), (0, 0, 0, 0), ceil=True)),
+    "floor": ((1, 1, 7, 6), Window((2, 3), (2, 2), (1, 1), (0, 0, 0, 0))),
     "vector": ((2, 2, 9), Window((4,), (2,), (1,), (1, 2))),
     "volume": ((1, 2, 4, 5, 3), Window((2, 2, 2), (1, 2, 1), (1, 1, 1), (0, 1, 0, 0, 0, 1))),
 }
@@ -55,7 +56,9 @@ def sum_pool(ask: Ask) -> Iterator[Draft]:
                 [x],
                 [pooled(ask.name, widen(x), window, extra)],
                 attributes={**window_attributes(window), **extra},
-                tolerance=composed(ask.element, magnitude=3.0),
+                tolerance=_sum_tolerance(
+                    ask.name, ask.element, int(np.prod(window.kernel)), extra.get("p", 2)
+                ),
                 oracle="none" if faulty else "widened",
                 reason="onnx 1.23.2's evaluator scales a norm over a window that is cut off",
             )
@@ -118,6 +121,14 @@ def max_pooled(x: Array, window: Window, order: int | None) -> tuple[Array, Arra
     return result, index
 
 
+def _sum_tolerance(name: str, element: ElementType, terms: int, order: int) -> Tolerance:
+    """A mean, sum of absolute values or root of a sum of squares of numbers up to three."""
+    if order > 2:  # powers, and a root of that order
+        return composed(element, magnitude=3.0)
+    magnitude = 3.0 if "Average" in name else 3.0 * terms
+    return accumulated(element, terms=terms + 1, magnitude=magnitude, steps=2.0)
+
+
 @generates("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
 def global_pool(ask: Ask) -> Iterator[Draft]:
     """Over one to three spatial dimensions."""
@@ -129,7 +140,7 @@ def global_pool(ask: Ask) -> Iterator[Draft]:
         for order in (None, 1) if ask.name == "GlobalLpPool" else (None,):
             name = slug if order is None else f"{slug}-p{order}"
             x = ask.draw(name).tensor(ask.element, shape, -3, 3)
-            wide = widen(x)
+            wide, norm = widen(x), ""
             axes = tuple(range(2, len(shape)))
             if ask.name == "GlobalAveragePool":
                 expected = wide.mean(axis=axes, keepdims=True)
@@ -137,6 +148,7 @@ def global_pool(ask: Ask) -> Iterator[Draft]:
                 expected = wide.max(axis=axes, keepdims=True)
             else:
                 p = order or 2
+                norm = f"a = Constant <value_ints = {list(axes)}> () y0 = ReduceL{p}(x0, a)"
                 expected = (np.abs(wide) ** p).sum(axis=axes, keepdims=True) ** (1 / p)
             exact = ask.name == "GlobalMaxPool"
             yield ask.draft(
@@ -144,8 +156,11 @@ def global_pool(ask: Ask) -> Iterator[Draft]:
                 [x],
                 [expected],
                 attributes={} if order is None else {"p": order},
-                tolerance=EXACT if exact else composed(ask.element, magnitude=3.0),
+                tolerance=EXACT
+                if exact
+                else _sum_tolerance(ask.name, ask.element, wide[0, 0].size, order or 2),
                 oracle="none" if exact and slug != "image" else "widened",
+                composition=norm if ask.name == "GlobalLpPool" else "",
                 reason="onnx 1.23.2's evaluator pools the last two dimensions, however many",
             )
 

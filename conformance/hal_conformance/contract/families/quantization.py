@@ -143,8 +143,13 @@ def dynamic_quantize(ask: Ask) -> Iterator[Draft]:
         ("positive", [0.0, 255.0, 0.5, 1.5, 2.5, 254.0], 1.0, 0),
         ("negative", [-127.5, -0.25, -0.75, -1.0, -64.0, 0.0], 0.5, 255),
         ("both", [-64.0, 191.0, 0.5, 1.5, -0.5, -1.5], 1.0, 64),
+        # The zero point is rounded up, and so is the largest number: one too many.
+        ("saturated", [-1.5, 253.5, 0.5, 1.5, -0.5, 0.0], 1.0, 2),
+        ("rank5", [-64.0, 191.0, 0.5, 1.5, -0.5, -1.5], 1.0, 64),
+        ("scalar", [255.0], 1.0, 0),
     ):
-        x = np.array(values).reshape(2, 3)
+        shape = {"rank5": (1, 2, 1, 3, 1), "scalar": ()}.get(slug, (2, 3))
+        x = np.array(values).reshape(shape)
         quantised = np.clip(np.rint(x / scale) + zero, 0, 255).astype(np.int64)
         expected = [quantised, np.array(scale), np.array(zero)]
         yield ask.draft(

@@ -90,6 +90,8 @@ def bernoulli(ask: Ask) -> Iterator[Draft]:
     target = ask.element
     values = ask.draw("values").floats(_COUNT, 0, 1)
     values[0], values[1] = 0.0, 1.0
+    values[:, -2], values[:, -1] = 0.0, 1.0
+    values[-2], values[-1] = 0.0, 1.0
     attributes: dict[str, Any] = {"seed": 3.0}
     if ask.constraint == "T2":
         attributes["dtype"] = int(target)

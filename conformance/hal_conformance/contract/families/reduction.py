@@ -303,7 +303,7 @@ def _running_tolerance(element: ElementType, name: str) -> Tolerance:
         return EXACT
     if name == "CumProd":
         return composed(element)
-    return composed(element, magnitude=1.0)
+    return accumulated(element, terms=5, magnitude=15.0, steps=2.0, rounded=4.0)
 
 
 def _cumulated(ask: Ask, x: Array, axis: int, exclusive: int, reverse: int) -> Array:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from hal import ElementType, Tensor
-from hal_conformance.contract.draft import Ask, Draft, generates
+from hal_conformance.contract.draft import Ask, Draft, Run, generates
+from hal_conformance.contract.draw import edges
 from hal_conformance.contract.families.movement import int64s
-from hal_conformance.contract.numbers import Array, is_float, narrow, widen
-from hal_conformance.contract.tolerance import Tolerance, composed
+from hal_conformance.contract.numbers import Array, is_float, is_integer, narrow, widen
+from hal_conformance.contract.tolerance import EXACT, Tolerance, accumulated, composed
 
 _F = ElementType.FLOAT
 
@@ -39,9 +40,11 @@ def affine_grid(ask: Ask) -> Iterator[Draft]:
                 [_grid(widen(theta), size[2:], bool(align))],
                 attributes={} if align is None else {"align_corners": align},
                 constants=frozenset({1}),
-                tolerance=composed(ask.element, magnitude=2.0),
+                tolerance=_products(ask.element),
                 reference_error=1e-6,
             )
+    if ask.full:
+        yield _grids(ask)
     sizes = [(2, 3, 4, 5), (2, 3, 2, 3)]
     theta = ask.draw("computed").tensor(ask.element, (2, 2, 3), -1, 1)
     for size in sizes[: 2 if ask.full else 1]:
@@ -50,10 +53,37 @@ def affine_grid(ask: Ask) -> Iterator[Draft]:
             slug,
             [theta, int64s(size)],
             [_grid(widen(theta), size[2:], False)],
-            tolerance=composed(ask.element, magnitude=2.0),
+            tolerance=_products(ask.element),
             reference_error=1e-6,
             dynamic_outputs=True,
         )
+
+
+def _products(element: ElementType) -> Tolerance:
+    """Of three numbers below one, each place and product being rounded."""
+    return accumulated(element, terms=6, magnitude=3.0, steps=2.0, rounded=1.0)
+
+
+def _grids(ask: Ask) -> Draft:
+    """One model called with other sizes, with nothing, and with an infinite translation."""
+    runs = []
+    for i, size in enumerate(
+        ((1, 1, 3, 3), (2, 2, 4, 5), (0, 1, 2, 2), (1, 1, 3, 3), (1, 1, 3, 3))
+    ):
+        theta = widen(ask.draw(f"sizes{i % 3}").tensor(ask.element, (size[0], 2, 3), -1, 1))
+        if i == 4:
+            theta[0, 0, 2] = np.inf
+        runs.append(
+            Run((narrow(theta, ask.element), int64s(size)), (_grid(theta, size[2:], False),))
+        )
+    return Draft(
+        slug="sizes",
+        runs=tuple(runs),
+        outputs=(ask.type,),
+        tolerance=_products(ask.element),
+        reference_error=1e-6,
+        dynamic_outputs=True,
+    )
 
 
 def _grid(theta: Array, size: tuple[int, ...], corners: bool) -> Array:
@@ -86,6 +116,8 @@ def grid_sample(ask: Ask) -> Iterator[Draft]:
             oracle="none",
             reason="the evaluator computes weights for every type",
         )
+        if is_integer(ask.element):
+            yield _whole_places(ask)
         return
     for mode in ("linear", "nearest", "cubic"):
         for padding in ("zeros", "border", "reflection"):
@@ -102,7 +134,7 @@ def grid_sample(ask: Ask) -> Iterator[Draft]:
                     slug,
                     [x, narrow(grid, _F)],
                     attributes={"mode": mode, "padding_mode": padding, "align_corners": corners},
-                    tolerance=_positions(ask.element),
+                    tolerance=EXACT if mode == "nearest" else _positions(ask.element),
                 )
     draw = ask.draw("default")
     x, grid = draw.tensor(ask.element, (2, 1, 4, 5), -2, 2), draw.floats((2, 3, 2, 2), -1.4, 1.4)
@@ -118,6 +150,21 @@ def grid_sample(ask: Ask) -> Iterator[Draft]:
             attributes={"align_corners": corners},
             tolerance=_positions(ask.element),
         )
+
+
+def _whole_places(ask: Ask) -> Draft:
+    """The ends of an integer type, read as they are."""
+    x = narrow(np.resize(edges(ask.element), (1, 1, 3, 5)), ask.element)
+    rows, columns = np.mgrid[0:3, 0:5]
+    grid = np.stack([columns / 2 - 1, rows - 1], axis=-1)[None]
+    return ask.draft(
+        "ends",
+        [x, narrow(grid, _F)],
+        [x],
+        attributes={"mode": "nearest", "align_corners": 1},
+        oracle="none",
+        reason="the evaluator computes weights for every type",
+    )
 
 
 def _off_the_middle(grid: Array, size: tuple[int, ...], corners: bool) -> Array:
@@ -162,96 +209,6 @@ def roi_align(ask: Ask) -> Iterator[Draft]:
         )
 
 
-@generates("MaxRoiPool")
-def max_roi_pool(ask: Ask) -> Iterator[Draft]:
-    """Whole places of several images, the scale at 1 and at a half, square and oblong."""
-    for slug, pooled, scale in (
-        ("square", (2, 2), 1.0),
-        ("oblong", (1, 3), 1.0),
-        ("scale", (3, 2), 0.5),
-        ("large-scale", (2, 3), 1.5),
-    ):
-        x = ask.draw(slug).tensor(ask.element, (2, 2, 8, 9), -3, 3)
-        whole = np.array([[0, 0, 0, 6, 7], [1, 2, 2, 5, 4], [1, 0, 4, 3, 7]], np.float64)
-        rois = whole.copy()
-        rois[:, 1:] = whole[:, 1:] / scale if scale != 1.5 else np.array([0, 0, 4, 4])
-        expected = np.stack([_pooled(widen(x), roi, pooled, scale) for roi in rois])
-        yield ask.draft(
-            slug,
-            [x, narrow(rois, ask.element)],
-            [expected],
-            attributes={
-                "pooled_shape": pooled,
-                **({} if scale == 1 else {"spatial_scale": scale}),
-            },
-            oracle="none",
-            reason="onnx 1.23.2's evaluator does not have it",
-        )
-
-
-def _pooled(x: Array, roi: Array, pooled: tuple[int, int], scale: float) -> Array:
-    """R. Girshick, Fast R-CNN, ICCV 2015, 2.1: the largest of each part of the region."""
-    image = x[int(roi[0])]
-    x1, y1, x2, y2 = (int(np.floor(v * scale + 0.5)) for v in roi[1:])
-    height, width = max(y2 - y1 + 1, 1), max(x2 - x1 + 1, 1)
-    result = np.zeros((image.shape[0], *pooled))
-    for i, j in np.ndindex(*pooled):
-        top = y1 + int(np.floor(i * height / pooled[0]))
-        bottom = y1 + int(np.ceil((i + 1) * height / pooled[0]))
-        left = x1 + int(np.floor(j * width / pooled[1]))
-        right = x1 + int(np.ceil((j + 1) * width / pooled[1]))
-        part = image[:, max(top, 0) : bottom, max(left, 0) : right]
-        result[:, i, j] = part.max((1, 2)) if part.size else 0
-    return result
-
-
-@generates("MaxUnpool")
-def max_unpool(ask: Ask) -> Iterator[Draft]:
-    """Where MaxPool found its largest elements; strides, padding, the output's size given."""
-    if ask.constraint != "T1":
-        return
-    rows: list[tuple[str, tuple[int, ...], tuple[int, ...], dict[str, list[int]], bool]] = [
-        ("windows", (2, 2, 2, 3), (2, 2, 4, 6), {"kernel_shape": [2, 2], "strides": [2, 2]}, False),
-        ("oblong", (1, 2, 2, 2), (1, 2, 4, 6), {"kernel_shape": [2, 3], "strides": [2, 3]}, False),
-        ("line", (2, 1, 3), (2, 1, 6), {"kernel_shape": [2], "strides": [2]}, False),
-        ("strides-absent", (1, 1, 2, 3), (1, 1, 3, 4), {"kernel_shape": [2, 2]}, False),
-        (
-            "pads",
-            (1, 2, 3, 3),
-            (1, 2, 4, 5),
-            {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [1, 0, 1, 1]},
-            False,
-        ),
-        ("given", (1, 2, 2, 2), (1, 2, 5, 5), {"kernel_shape": [2, 2], "strides": [2, 2]}, True),
-    ]
-    for slug, shape, result, attributes, given in rows:
-        draw = ask.draw(slug)
-        x = draw.tensor(ask.element, shape, -4, 4)
-        inferred = (*result[:2], 4, 4) if given else result
-        size, count = int(np.prod(inferred)), int(np.prod(shape))
-        places = np.sort(np.array(draw.order(size)[:count])).reshape(shape)
-        flat = np.zeros(size)
-        flat[places.ravel()] = widen(x).ravel()
-        inputs: list[Any] = [x, Tensor.from_numpy(places)]
-        if given:
-            inputs.append(int64s(result))
-        yield ask.draft(
-            slug,
-            inputs,
-            [_in_corner(flat.reshape(inferred), result)],
-            attributes=attributes,
-            constants=frozenset({2}) if given else frozenset(),
-            oracle="none" if slug == "pads" else "widened",
-            reason="the evaluator's sizes are those without padding",
-        )
-
-
-def _in_corner(values: Array, shape: tuple[int, ...]) -> Array:
-    result = np.zeros(shape)
-    result[tuple(slice(0, d) for d in values.shape)] = values
-    return result
-
-
 @generates("DeformConv")
 def deform_conv(ask: Ask) -> Iterator[Draft]:
     """Offsets of fractions and beyond the border; groups of channels and of offsets; mask, bias,
@@ -278,10 +235,11 @@ def deform_conv(ask: Ask) -> Iterator[Draft]:
         ]
         groups, offsets = attributes.get("group", 1), attributes.get("offset_group", 1)
         x = draw.tensor(ask.element, (2, channels, *image), -2, 2)
-        w = draw.tensor(ask.element, (4, channels // groups, *kernel), -1, 1)
+        made = 3 if slug == "bias" else 4
+        w = draw.tensor(ask.element, (made, channels // groups, *kernel), -1, 1)
         offset = draw.tensor(ask.element, (2, offsets * 12, *out), -1.5, 1.5)
         inputs: list[Any] = [x, w, offset]
-        inputs.append(draw.tensor(ask.element, (4,), -2, 2) if biased else None)
+        inputs.append(draw.tensor(ask.element, (made,), -2, 2) if biased else None)
         if masked:
             inputs.append(draw.tensor(ask.element, (2, offsets * 6, *out), 0, 1))
         while inputs[-1] is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from hal import ElementType, Tensor
-from hal_conformance.contract.draft import Ask, Draft, generates
+from hal_conformance.contract.draft import Ask, Draft, Run, generates
 from hal_conformance.contract.numbers import Array, is_float, narrow, widen
 from hal_conformance.contract.tolerance import accumulated, composed
 
@@ -46,6 +46,18 @@ def window(ask: Ask) -> Iterator[Draft]:
             oracle="native",
             constants=frozenset({0}) if size == 9 else frozenset(),
             dynamic_outputs=size != 9,
+        )
+    if target is ElementType.FLOAT and kind is ElementType.INT64 and ask.first:
+        sizes = (5, 37, 0, 5)
+        yield Draft(
+            slug="default",
+            runs=tuple(
+                Run((narrow(np.array(n), kind),), (_window(ask.name, n, True),)) for n in sizes
+            ),
+            outputs=("tensor(float)",),
+            tolerance=composed(ElementType.FLOAT, magnitude=1.0),
+            oracle="native",
+            dynamic_outputs=True,
         )
 
 
@@ -109,6 +121,25 @@ def dft(ask: Ask) -> Iterator[Draft]:
             ),
             reference_error=_TRANSFORM * terms,
         )
+
+
+@generates("DFT")
+def other_axes(ask: Ask) -> Iterator[Draft]:
+    """One model along other axes."""
+    if ask.constraint != "T1" or not ask.full:
+        return
+    x = ask.draw("axes").tensor(ask.element, (3, 5, 7, 2), -1, 1)
+    runs = []
+    for axis in (1, 0, -2, 1):
+        result = _pairs(np.fft.fft(_complex(widen(x)), axis=axis + 1 if axis < 0 else axis))
+        runs.append(Run((x, None, narrow(np.array(axis), ElementType.INT64)), (result,)))
+    yield Draft(
+        slug="axes",
+        runs=tuple(runs),
+        outputs=(ask.type,),
+        tolerance=accumulated(ask.element, terms=28, magnitude=14.0, steps=4, rounded=14.0),
+        reference_error=_TRANSFORM * 7,
+    )
 
 
 _TRANSFORM = 1e-9

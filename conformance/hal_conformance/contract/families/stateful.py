@@ -45,7 +45,9 @@ def causal_convolution(ask: Ask) -> Iterator[Draft]:
             [y, whole[..., -3:]],
             outputs=(ask.type, ask.type),
             attributes={} if activation is None else {"activation": activation},
-            tolerance=composed(ask.element, magnitude=32.0),
+            tolerance=composed(ask.element, magnitude=32.0)
+            if activation in ("silu", "swish")
+            else accumulated(ask.element, terms=5, magnitude=68.0, steps=2.0, rounded=2.0),
         )
 
 
@@ -68,18 +70,19 @@ def linear_attention(ask: Ask) -> Iterator[Draft]:
     for slug, rule, heads, extra, carried, by_head in rows:
         draw = ask.draw(slug)
         t, d_k, d_v, q_heads = 3, 4, 3, 2
-        query = draw.tensor(ask.element, (2, t, q_heads * d_k), -1, 1)
-        key = draw.tensor(ask.element, (2, t, heads * d_k), -1, 1)
-        value = draw.tensor(ask.element, (2, t, heads * d_v), -2, 2)
-        past = draw.tensor(ask.element, (2, heads, d_k, d_v), -1, 1) if carried else None
+        n = 1 if slug == "linear" else 2
+        query = draw.tensor(ask.element, (n, t, q_heads * d_k), -1, 1)
+        key = draw.tensor(ask.element, (n, t, heads * d_k), -1, 1)
+        value = draw.tensor(ask.element, (n, t, heads * d_v), -2, 2)
+        past = draw.tensor(ask.element, (n, heads, d_k, d_v), -1, 1) if carried else None
         chosen = rule or "gated_delta"
         decay = beta = None
         if "gated" in chosen:
-            decay = draw.tensor(ask.element, (2, t, heads * (1 if by_head else d_k)), -2, 0)
+            decay = draw.tensor(ask.element, (n, t, heads * (1 if by_head else d_k)), -2, 0)
         if "delta" in chosen:
-            beta = draw.tensor(ask.element, (2, t, 1 if by_head else heads), 0, 1)
+            beta = draw.tensor(ask.element, (n, t, 1 if by_head else heads), 0, 1)
         scale = extra.get("scale") or 1 / np.sqrt(d_k)
-        start = widen(past) if past is not None else np.zeros((2, heads, d_k, d_v))
+        start = widen(past) if past is not None else np.zeros((n, heads, d_k, d_v))
         parts = [None if v is None else widen(v) for v in (query, key, value, decay, beta)]
         expected = _attended(parts, start.copy(), q_heads, float(scale))
         inputs: list[Any] = [query, key, value, past, decay, beta]

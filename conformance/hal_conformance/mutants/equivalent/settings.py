@@ -45,12 +45,47 @@ RULES: tuple[Equivalence, ...] = (
     ),
     Equivalence(
         "kernel_shape repeats the shape of the weights",
-        CONVS,
+        (*CONVS, "DeformConv"),
         ("attribute ignored/kernel_shape", "wrong stride/kernel_shape*"),
     ),
     Equivalence(
         "VALID is no padding, and so is NOTSET without pads",
         (*CONVS, *POOLS),
         ("attribute ignored/auto_pad VALID",),
+    ),
+    Equivalence(
+        "the result follows from the shape of the operand and from attributes",
+        ("EyeLike",),
+        ("result depends on the previous call/the same shapes, the same result",),
+    ),
+    Equivalence(
+        "a result of the same shape has the same elements, whatever the call before was",
+        ("BlackmanWindow", "ConstantOfShape", "EyeLike", "HammingWindow", "HannWindow"),
+        ("result depends on the previous call/zeros show the last result",),
+    ),
+    Equivalence(
+        "all elements of the result are the same",
+        ("ConstantOfShape",),
+        ("wrong layout/result written by columns",),
+    ),
+    Equivalence(
+        "of target_type only the type is read, which a model fixes",
+        ("CastLike",),
+        ("stale cache on a new shape/the other inputs",),
+    ),
+    Equivalence(
+        "says how many tokens a kernel may take at once, and nothing of the results",
+        ("LinearAttention",),
+        ("wrong default/chunk_size *",),
+    ),
+    Equivalence(
+        "says how precisely a kernel may compute: the bound is that of the type",
+        ("Attention",),
+        ("attribute ignored/softmax_precision",),
+    ),
+    Equivalence(
+        "the pads count in the extents of the result alone, by the sum of both ends",
+        ("MaxUnpool",),
+        ("off-by-one padding/pads: the ends exchanged", "off-by-one padding/pads: shifted by one"),
     ),
 )

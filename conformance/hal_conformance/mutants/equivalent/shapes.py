@@ -38,7 +38,6 @@ RULES: tuple[Equivalence, ...] = (
             *POOLS,
             "BatchNormalization",
             "BlackmanWindow",
-            "CenterCropPad",
             "Col2Im",
             "Compress",
             "Concat",
@@ -244,5 +243,39 @@ RULES: tuple[Equivalence, ...] = (
         "the result is an empty sequence, always",
         ("SequenceEmpty",),
         ("uninitialised tail/*", "result depends on the previous call/*"),
+    ),
+    Equivalence(
+        "of nothing there is no smallest and no largest number, and so no scale",
+        ("DynamicQuantizeLinear",),
+        (
+            "rank and empty dimensions/an empty input is refused",
+            "rank and empty dimensions/an empty result has one row",
+        ),
+    ),
+    Equivalence(
+        "a picture has a width and a height above zero",
+        ("ImageDecoder",),
+        (
+            "rank and empty dimensions/an empty input is refused",
+            "rank and empty dimensions/an empty result has one row",
+        ),
+    ),
+    Equivalence(
+        "an axis is below the rank, so that there is one",
+        ("MeanVarianceNormalization",),
+        (
+            "rank and empty dimensions/a scalar has one dimension",
+            "rank and empty dimensions/a scalar is refused",
+        ),
+    ),
+    Equivalence(
+        "the spectrum has a band at least, and the transform a length",
+        ("MelWeightMatrix",),
+        ("rank and empty dimensions/an empty result has one row",),
+    ),
+    Equivalence(
+        "the weights of a channel are one row",
+        ("CausalConvWithState",),
+        ("wrong layout/weight read by columns",),
     ),
 )

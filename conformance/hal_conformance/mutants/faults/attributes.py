@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from hal import ElementType
 from hal.contract import Attribute, Operator
 from hal_conformance.mutants.call import Call
 from hal_conformance.mutants.fault import Change, Fault, makes, mistaken, rewrite
@@ -14,6 +15,10 @@ __all__ = ["CHOICES"]
 _NO_VALUE = frozenset({"seed", "body", "then_branch", "else_branch", "locale", "stash_type"})
 """Attributes whose value no result shows: seeds; subgraphs, which are the operator; what says how
 a kernel may compute."""
+
+_NEVER_NEGATIVE = frozenset({"clip", "epsilon", "momentum", "softcap", "spatial_scale"})
+_TYPES = frozenset({"dtype", "output_datatype", "output_dtype"})
+"""Attributes that name an element type, for which 0 is none."""
 
 _PADS = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 _POOL = {"auto_pad": _PADS}
@@ -104,7 +109,8 @@ def misread(operator: Operator) -> Iterator[Fault]:
             continue
         if attribute.type == "FLOAT":
             yield rewrite(f"{attribute.name} cut off", _mapped(attribute.name, _cut))
-            if attribute.name not in ("epsilon", "spatial_scale", "momentum"):
+            positive = operator.key == "Attention" and attribute.name == "scale"  # has a root
+            if attribute.name not in _NEVER_NEGATIVE and not positive:
                 yield rewrite(f"{attribute.name} without its sign", _mapped(attribute.name, abs))
         elif attribute.type == "FLOATS":
             yield rewrite(f"{attribute.name}: the first for all", _mapped(attribute.name, _first))
@@ -133,6 +139,9 @@ def _other(operator: Operator, attribute: Attribute) -> Any:
     value = attribute.default
     if isinstance(value, float):
         return value * 100 if attribute.name == "epsilon" else value * 1.5 + 0.25
+    if isinstance(value, int) and attribute.name in _TYPES:
+        other = ElementType.DOUBLE if value == ElementType.FLOAT else ElementType.FLOAT
+        return int(other)
     if isinstance(value, int):
         if value in (0, 1) and attribute.name not in ("axis", "k", "batch_axis", "time_axis"):
             return 1 - value

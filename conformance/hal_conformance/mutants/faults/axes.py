@@ -61,7 +61,7 @@ def _of_tensors(types: Sequence[str]) -> bool:
 
 
 def _rank(call: Call) -> int:
-    tensor = next((t for _, t in call.tensors()), None)
+    tensor = next(call.parts(), None)
     return len(tensor.shape) if tensor is not None else 0
 
 

@@ -161,8 +161,8 @@ def _is_deep(tensor: Tensor) -> bool:
 
 def _refusing(condition: Callable[[Tensor], bool]) -> Callable[[Call, Run, State], Outputs | None]:
     def kernel(call: Call, run: Run, state: State) -> Outputs | None:
-        for i, tensor in call.tensors():
-            if i in call.data and condition(tensor):
+        for tensor in call.parts(call.data):
+            if condition(tensor):
                 raise ExecutionError(f"{call.operator.name}: no kernel for shape {tensor.shape}")
         return None
 

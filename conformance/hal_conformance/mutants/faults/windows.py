@@ -51,7 +51,7 @@ def steps(operator: Operator) -> Iterator[Fault]:
         yield rewrite(
             "dilations: one more", _by_attribute("dilations", lambda v: [x + 1 for x in v])
         )
-    if operator.attribute("strides"):
+    if operator.attribute("strides") and operator.attribute("kernel_shape"):
         yield rewrite("strides absent: the kernel's extent", _stride_of_kernel)
     for position, parameter in enumerate(operator.inputs):
         if parameter.name in ("steps", "repeats", "scales", "sizes", "image_shape", "block_shape"):

@@ -18,6 +18,8 @@ Tensor = torch.Tensor
 
 def fold(x: Tensor, sizes: Sequence[int], window: Window) -> Tensor:
     """Blocks (batch, channels x kernel, windows) into images (batch, channels, *sizes)."""
+    if x.dtype in (torch.float16, torch.bfloat16):  # whose sums are kept in float
+        return fold(x.float(), sizes, window).to(x.dtype)
     batch, rows = x.shape[:2]
     channels = rows // math.prod(window.kernel)
     if window.rank == 2 and x.dtype.is_floating_point and window.is_symmetric and x.numel():

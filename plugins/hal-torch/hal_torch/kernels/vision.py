@@ -111,6 +111,8 @@ def grid_sample_kernel(node: NodeInfo) -> Kernel:
 @table.kernel("AffineGrid", 20, host=(1,))
 def affine_grid(theta: Tensor, size: Any, *, align_corners: int = 0) -> Tensor:
     sizes = [int(n) for n in np.asarray(size).reshape(-1)]
+    if 0 in sizes:  # which PyTorch refuses
+        return theta.new_zeros((sizes[0], *sizes[2:], len(sizes) - 2))
     return F.affine_grid(widened(theta), sizes, bool(align_corners)).to(theta.dtype)
 
 
