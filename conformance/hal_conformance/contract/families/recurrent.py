@@ -138,6 +138,31 @@ def recurrent(ask: Ask) -> Iterator[Draft]:
         yield _draft(ask, slug, direction, present, extra)
 
 
+@generates("LSTM")
+def clipped_gates(ask: Ask) -> Iterator[Draft]:
+    """What goes into the gates is clipped, in one step from nothing, after which the cell is below
+    the limit: whether it is clipped itself is left open."""
+    if not (ask.first and ask.full):
+        return
+    draw = ask.draw("clip")
+    x, w = draw.tensor(ask.element, (1, 3, 2), -3, 3), draw.tensor(ask.element, (1, 12, 2), -2, 2)
+    r = draw.tensor(ask.element, (1, 12, 3), -1, 1)
+    gates = np.clip(widen(x)[0] @ widen(w)[0].T, -1.25, 1.25)
+    i, o, _, g = np.split(gates, 4, axis=1)
+    cell = _sigmoid(i) * np.tanh(g)
+    hidden = _sigmoid(o) * np.tanh(cell)
+    yield ask.draft(
+        "clip",
+        [x, w, r],
+        [hidden[None, None], hidden[None], cell[None]],
+        outputs=(ask.type,) * 3,
+        attributes={"hidden_size": 3, "clip": 1.25},
+        tolerance=composed(ask.element, magnitude=1.0),
+        oracle="none",
+        reason="onnx 1.23.2's evaluator does not clip",
+    )
+
+
 _SETTINGS: dict[str, dict[str, Any]] = {
     "RNN": {
         "activations": ["ScaledTanh", "Affine"],
