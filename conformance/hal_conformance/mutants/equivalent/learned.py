@@ -142,9 +142,4 @@ RULES: tuple[Equivalence, ...] = (
         ("RandomNormal", "RandomNormalLike"),
         ("attribute misread/scale without its sign",),
     ),
-    Equivalence(
-        "there is no type 0, so the attribute is as good as absent",
-        ("RandomNormal", "RandomUniform"),
-        ("wrong default/dtype 0",),
-    ),
 )
