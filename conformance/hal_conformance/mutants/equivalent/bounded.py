@@ -35,11 +35,6 @@ RULES: tuple[Equivalence, ...] = (
         ("rank and empty dimensions/a scalar has one dimension",),
     ),
     Equivalence(
-        "clip is a bound of magnitudes, which is not below zero",
-        ("RNN",),
-        ("attribute misread/clip without its sign",),
-    ),
-    Equivalence(
         "the operands have one shape: nothing is broadcast",
         ("SwiGLU",),
         ("broadcasting reversed/*",),
