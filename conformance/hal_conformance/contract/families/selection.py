@@ -149,15 +149,6 @@ def reversed_rows(ask: Ask) -> Iterator[Draft]:
         yield ask.draft("rows", [x, int64s([7, 2, 5])], [expected])
 
 
-@generates("Shape")
-def shape_of_ranks(ask: Ask) -> Iterator[Draft]:
-    """One model on tensors of other ranks."""
-    if ask.constraint == "T" and ask.full:
-        shapes = ((2, 3), (2, 3, 4, 5), (7,))
-        runs = [Run((narrow(np.ones(s), ask.element),), (np.array(s),)) for s in shapes]
-        yield Draft(slug="ranks", runs=tuple(runs), outputs=_COUNTS, dynamic_outputs=True)
-
-
 @generates("Slice")
 def far_start(ask: Ask) -> Iterator[Draft]:
     """A start that 32 bits do not hold: nothing is left."""
