@@ -101,12 +101,10 @@ RULES: tuple[Equivalence, ...] = (
         ("rank and empty dimensions/a scalar *",),
     ),
     Equivalence(
-        "the operand is a map or a sequence, which has neither rank nor dimensions",
+        "the operand is a map, which has neither rank nor dimensions",
         (
             _ML + "CastMap",
             _ML + "DictVectorizer",
-            "SequenceAt",
-            "SequenceLength",
         ),
         ("rank and empty dimensions/* is refused",),
     ),
