@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import hal
-from hal.errors import UnsupportedError
+from hal.errors import ExecutionError, UnsupportedError
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 HIDDEN, BATCH, STEPS, FEATURES = 4, 3, 5, 2
@@ -277,3 +277,24 @@ def test_lstm_of_constant_weights_over_changing_shapes(
             np.testing.assert_allclose(
                 got[name].numpy(), want[name].numpy(), rtol=1e-4, atol=1e-5, err_msg=name
             )
+
+
+@pytest.mark.parametrize("operator", ["RNN", "GRU", "LSTM"])
+@pytest.mark.parametrize("wrong", ["initial_h", "X"])
+@pytest.mark.parametrize("constant", [(), (1, 2)])
+def test_wrong_shapes_are_an_error_and_no_crash(
+    run_node: Any, operator: str, wrong: str, constant: tuple[int, ...]
+) -> None:
+    gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[operator]
+    drawn = np.random.default_rng(0)
+    x = drawn.random((3, 2, 6 if wrong == "X" else 5), np.float32)
+    w, r = (drawn.random((1, 4 * gates, n), np.float32) for n in (5, 4))
+    h = drawn.random((1, 7 if wrong == "initial_h" else 2, 4), np.float32)
+    with pytest.raises(ExecutionError, match="features" if wrong == "X" else "initial state"):
+        run_node(
+            operator,
+            [x, w, r, None, None, h],
+            ["float"],
+            {"hidden_size": 4},
+            constant=constant,
+        )

@@ -128,6 +128,8 @@ def recurrent(node: NodeInfo) -> Kernel:
         x = widened(x)
         if layer.batch_first:
             x = x.transpose(0, 1)
+        if x.shape[-1] != w.shape[-1]:  # oneDNN's kernels would read beyond the weights
+            raise ValueError(f"X has {x.shape[-1]} features, W takes {w.shape[-1]}")
         h = _initial(initial_h, layer, x, r.shape[-1])
         c = _initial(initial_c, layer, x, r.shape[-1]) if layer.kind == "LSTM" else None
         lengths = _lengths(sequence_lens, x)
@@ -156,10 +158,14 @@ def recurrent(node: NodeInfo) -> Kernel:
 
 def _initial(given: Tensor | None, layer: _Layer, x: Tensor, size: int) -> Tensor:
     """A state before the first step: (directions, batch, hidden)."""
+    shape = (len(layer.backward), x.shape[1], size)
     if given is None:
-        return x.new_zeros((len(layer.backward), x.shape[1], size))
+        return x.new_zeros(shape)
     given = widened(given)
-    return given.transpose(0, 1).contiguous() if layer.batch_first else given
+    given = given.transpose(0, 1).contiguous() if layer.batch_first else given
+    if given.shape != shape:  # which torch's packed cells do not look at
+        raise ValueError(f"an initial state of shape {tuple(given.shape)}, expected {shape}")
+    return given
 
 
 def _lengths(given: Any, x: Tensor) -> Tensor | None:
