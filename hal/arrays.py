@@ -15,7 +15,14 @@ from hal.errors import ExecutionError, HalError, UnfedError, UsageError, did_you
 from hal.graph import Signature, ValueInfo
 from hal.tensor import MapValue, OptionalValue, SequenceValue, Tensor, Value
 
-__all__ = ["array_of", "bound_values", "check_feeds", "run_by_values", "value_of"]
+__all__ = [
+    "BoundRun",
+    "array_of",
+    "bound_values",
+    "check_feeds",
+    "run_by_values",
+    "value_of",
+]
 
 
 def value_of(info: ValueInfo, given: Any) -> Value:
@@ -105,6 +112,14 @@ def check_feeds(
                 raise
             except HalError:
                 continue
+
+
+class BoundRun:
+    """See `hal.backend.BoundExecutable`: inputs in place where every run makes new outputs."""
+
+    def __init__(self, names: Sequence[str], run: Callable[[], Sequence[Any]]) -> None:
+        self.names: Sequence[str] = tuple(names)
+        self.run = run
 
 
 def bound_values(signature: Signature, inputs: Mapping[str, Any]) -> dict[str, Value]:

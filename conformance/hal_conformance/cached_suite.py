@@ -5,6 +5,7 @@ A warm suite is that file: neither onnx is imported nor a tensor read before a c
 
 from __future__ import annotations
 
+import abc
 import importlib.metadata
 import logging
 import threading
@@ -21,7 +22,7 @@ __all__ = ["CachedSuite", "distribution_version"]
 _log = logging.getLogger(__name__)
 
 
-class CachedSuite:
+class CachedSuite(abc.ABC):
     """See `hal_conformance.case.Suite`. Subclasses set `name` and implement `make_cases`; `key`
     changes with whatever the cases are made from."""
 
@@ -33,9 +34,9 @@ class CachedSuite:
         self._path = cache_dir() / "suites" / f"{key}-{FORMAT}.cases"
         self._file = self._open()
 
+    @abc.abstractmethod
     def make_cases(self) -> Iterable[Case]:
         """The cases, made anew: seconds of work."""
-        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self._file.facts)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from hal.arrays import check_feeds, run_by_values
+from hal.arrays import BoundRun, check_feeds, run_by_values
 from hal.backend import Ability, Backend, Executable
 from hal.errors import ExecutionError, HalError, UnsupportedError
 from hal.graph import Signature
@@ -56,17 +56,11 @@ class Engine(Protocol):
         ...
 
 
-class BoundFeeds:
+def bound_feeds(run: Run, signature: Signature, feeds: Mapping[str, Any]) -> Bound:
     """Inputs in place for an engine that cannot bind: its `run` is called over the same arrays."""
-
-    def __init__(self, run: Run, signature: Signature, feeds: Mapping[str, Any]) -> None:
-        check_feeds(signature, None, feeds)
-        self.names: Sequence[str] = tuple(info.name for info in signature.outputs)
-        self._run = run
-        self._feeds = dict(feeds)
-
-    def run(self) -> list[Any]:
-        return self._run(None, self._feeds)
+    check_feeds(signature, None, feeds)
+    names = [info.name for info in signature.outputs]
+    return BoundRun(names, functools.partial(run, None, dict(feeds)))
 
 
 class LocalEngine:
@@ -110,7 +104,7 @@ class LocalEngine:
         if Ability.BIND in self._abilities:
             bound: Bound = self._executable.bind(feeds)
             return bound
-        return BoundFeeds(self.run, self._signature, feeds)
+        return bound_feeds(self.run, self._signature, feeds)
 
     def close(self) -> None:
         if Ability.CLOSE in self._abilities:
@@ -143,7 +137,7 @@ class HostedEngine:
         return found
 
     def bind(self, feeds: Mapping[str, Any]) -> Bound:
-        return BoundFeeds(self.run, self._signature, feeds)
+        return bound_feeds(self.run, self._signature, feeds)
 
     def close(self) -> None:
         with self._lock:

@@ -20,7 +20,7 @@ from hal.errors import ExecutionError, HalError, HostError, UnavailableError, Us
 from hal.graph import Signature
 from hal.placement import Placement
 from hal.routing._candidate import Candidate
-from hal.routing._engine import Bound, BoundFeeds, Engine, LocalEngine
+from hal.routing._engine import Bound, Engine, LocalEngine, bound_feeds
 
 __all__ = ["ASIDE", "Check", "ResilientEngine", "Upkeep"]
 
@@ -150,7 +150,7 @@ class ResilientEngine:
         return self._serving([])[1].placement()
 
     def bind(self, feeds: Mapping[str, Any]) -> Bound:
-        return BoundFeeds(self.run, self._signature, feeds)
+        return bound_feeds(self.run, self._signature, feeds)
 
     def close(self) -> None:
         with self._lock:

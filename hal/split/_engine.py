@@ -15,7 +15,7 @@ from hal.placement import Evidence, NodePlacement, Placement
 from hal.plugins import Registry, load_plugins
 from hal.routing._candidate import Candidate
 from hal.routing._decide import REFUSALS
-from hal.routing._engine import Bound, BoundFeeds, HostedEngine, LocalEngine, open_engine
+from hal.routing._engine import Bound, HostedEngine, LocalEngine, bound_feeds, open_engine
 from hal.routing._identity import Known
 from hal.split._plan import NotWhole, Part, Place, Plan, make_plan, without
 from hal.split._source import Source
@@ -87,7 +87,7 @@ class SplitEngine:
         return Placement(tuple(nodes))
 
     def bind(self, feeds: Mapping[str, Any]) -> Bound:
-        return BoundFeeds(self.run, self._signature, feeds)
+        return bound_feeds(self.run, self._signature, feeds)
 
     def close(self) -> None:
         for opened in self._opened:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from hal.types import ElementType
 from hal_onnxruntime._errors import explain
 from hal_onnxruntime._values import is_plain
 
-__all__ = ["BoundFeeds", "BoundSession", "output_buffers"]
+__all__ = ["BoundSession", "output_buffers"]
 
 
 class BoundSession:
@@ -44,17 +44,9 @@ class BoundSession:
         return self._outputs
 
 
-class BoundFeeds:
-    """The inputs in place for a session whose outputs are new at every run: strings, sequences,
-    open shapes, types that NumPy lacks, memory that is not this process's."""
-
-    def __init__(self, names: Sequence[str], run: Callable[[], list[Any]]) -> None:
-        self.names: Sequence[str] = tuple(names)
-        self.run = run
-
-
 def output_buffers(outputs: Sequence[Any]) -> dict[str, np.ndarray[Any, Any]] | None:
-    """Memory for the outputs that a session lists; None where a type or a shape leaves it open."""
+    """Memory for the outputs that a session lists; None where a type or a shape leaves it open:
+    strings, sequences, types that NumPy lacks."""
     found = {}
     for info in outputs:
         dtype = _dtype(info.type)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from hal.arrays import bound_values, run_by_values
+from hal.arrays import BoundRun, bound_values, run_by_values
 from hal.errors import ExecutionError, UnavailableError
 from hal.graph import read_signature
 from hal.model import Model
 from hal.placement import Placement
 from hal.tensor import Tensor, Value
-from hal_onnxruntime._bound import BoundFeeds, BoundSession, output_buffers
+from hal_onnxruntime._bound import BoundSession, output_buffers
 from hal_onnxruntime._errors import explain
 from hal_onnxruntime._placement import Record, assignment, placed
 from hal_onnxruntime._values import (
@@ -92,18 +92,18 @@ class OrtExecutable:
                 raise ExecutionError("the executable is closed") from None
             raise explain(error) from error
 
-    def bind(self, inputs: Mapping[str, Any]) -> BoundSession | BoundFeeds:
+    def bind(self, inputs: Mapping[str, Any]) -> BoundSession | BoundRun:
         """See `hal.BindableExecutable`. Outputs of a known shape are written over by every run."""
         if self._session is None:
             raise ExecutionError("the executable is closed")
         values = bound_values(read_signature(self._model), inputs)
         if self._by_value:
-            return BoundFeeds(self._names, functools.partial(self.run_numpy, None, values))
+            return BoundRun(self._names, functools.partial(self.run_numpy, None, values))
         feeds = {name: feed(name, value) for name, value in values.items()}
         plain = all(isinstance(f, np.ndarray) and f.dtype != object for f in feeds.values())
         buffers = output_buffers(self._session.get_outputs()) if plain else None
         if buffers is None:
-            return BoundFeeds(self._names, functools.partial(self.run_numpy, None, feeds))
+            return BoundRun(self._names, functools.partial(self.run_numpy, None, feeds))
         return BoundSession(self._session, feeds, buffers)
 
     def _run_ort_values(self, inputs: Mapping[str, Value]) -> dict[str, Value]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hal_openvino._errors import explain
 
-__all__ = ["BoundFeeds", "BoundRequest"]
+__all__ = ["BoundRequest"]
 
 
 class BoundRequest:
@@ -31,11 +31,3 @@ class BoundRequest:
         except RuntimeError as error:
             raise explain(error) from error
         return [self._request.get_tensor(port).data for port in self._ports]
-
-
-class BoundFeeds:
-    """The inputs in place for a model with values that NumPy and OpenVINO do not both have."""
-
-    def __init__(self, names: Sequence[str], run: Callable[[], list[Any]]) -> None:
-        self.names: Sequence[str] = tuple(names)
-        self.run = run

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hal.arrays import bound_values, check_feeds, run_by_values
+from hal.arrays import BoundRun, bound_values, check_feeds, run_by_values
 from hal.errors import ExecutionError, UnfedError, UsageError
 from hal.graph import Graph, Signature
 from hal.placement import Placement
 from hal.tensor import Value
-from hal_openvino._bound import BoundFeeds, BoundRequest
+from hal_openvino._bound import BoundRequest
 from hal_openvino._errors import explain
 from hal_openvino._forms import Form, Forms
 from hal_openvino._placement import layers, placed
@@ -96,7 +96,7 @@ class OpenVinoExecutable:
         form.idle.append(request)
         return results
 
-    def bind(self, inputs: Mapping[str, Any]) -> BoundRequest | BoundFeeds:
+    def bind(self, inputs: Mapping[str, Any]) -> BoundRequest | BoundRun:
         """See `hal.BindableExecutable`. Outputs are the request's own memory, which every run
         writes over."""
         if self._usual is None:
@@ -104,7 +104,7 @@ class OpenVinoExecutable:
         values = bound_values(self._signature, inputs)
         form = self._form(values)
         if self._feeds is None:
-            return BoundFeeds(tuple(form.outputs), lambda: self.run_numpy(None, values))
+            return BoundRun(tuple(form.outputs), lambda: self.run_numpy(None, values))
         given = {p: feed(n, v) for n, v in values.items() if (p := form.inputs.get(n)) is not None}
         return BoundRequest(form.request(), given, form.outputs)
 

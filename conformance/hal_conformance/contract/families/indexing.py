@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from hal import ElementType, Tensor
+from hal import ElementType
 from hal_conformance.contract.draft import Ask, Draft, Run, generates
 from hal_conformance.contract.draw import edges
 from hal_conformance.contract.families.movement import int64s
-from hal_conformance.contract.numbers import Array, is_complex, is_float, is_integer, narrow, widen
-from hal_conformance.contract.tolerance import EXACT, Tolerance, elementary
+from hal_conformance.contract.numbers import Array, is_complex, is_float, narrow, widen
+
+__all__ = ["drawn_indices", "index_types"]
 
 
-def _typed(ask: Ask) -> tuple[ElementType, ElementType] | None:
+def index_types(ask: Ask) -> tuple[ElementType, ElementType] | None:
     """The types of data and of indices; None where a constraint needs no cases of its own."""
     if ask.first:
         return ask.element, ElementType.INT64
@@ -24,7 +25,7 @@ def _typed(ask: Ask) -> tuple[ElementType, ElementType] | None:
     return None
 
 
-def _indices(ask: Ask, slug: str, shape: tuple[int, ...], extent: int) -> Array:
+def drawn_indices(ask: Ask, slug: str, shape: tuple[int, ...], extent: int) -> Array:
     """Indices from both ends."""
     return ask.draw(f"{slug}-indices").integers(shape, -extent, extent - 1)
 
@@ -32,7 +33,7 @@ def _indices(ask: Ask, slug: str, shape: tuple[int, ...], extent: int) -> Array:
 @generates("Gather")
 def gather(ask: Ask) -> Iterator[Draft]:
     """Every axis from both ends, indices of rank 0 to 3, repeated, negative, none."""
-    types = _typed(ask)
+    types = index_types(ask)
     if types is None:
         return
     element, kind = types
@@ -47,7 +48,7 @@ def gather(ask: Ask) -> Iterator[Draft]:
         if not ask.full and slug not in ("rows", "last"):
             continue
         x = ask.draw(slug).tensor(element, shape)
-        indices = _indices(ask, slug, ranks, shape[axis])
+        indices = drawn_indices(ask, slug, ranks, shape[axis])
         expected = np.take(widen(x), indices, axis=axis)
         yield ask.draft(
             slug,
@@ -61,7 +62,7 @@ def gather(ask: Ask) -> Iterator[Draft]:
 @generates("GatherElements")
 def gather_elements(ask: Ask) -> Iterator[Draft]:
     """Every axis from both ends, fewer and more indices than data, negative ones."""
-    types = _typed(ask)
+    types = index_types(ask)
     if types is None:
         return
     element, kind = types
@@ -75,7 +76,7 @@ def gather_elements(ask: Ask) -> Iterator[Draft]:
         if not ask.full and slug not in ("axis0", "negative"):
             continue
         x = ask.draw(slug).tensor(element, shape)
-        indices = _indices(ask, slug, extents, shape[axis])
+        indices = drawn_indices(ask, slug, extents, shape[axis])
         index: list[Any] = list(np.indices(extents))
         index[axis] = indices
         expected = widen(x)[tuple(index)]
@@ -103,7 +104,8 @@ def gather_nd(ask: Ask) -> Iterator[Draft]:
             continue
         x = ask.draw(slug).tensor(ask.element, shape)
         columns = [
-            _indices(ask, f"{slug}{i}", extents[:-1], shape[batch + i]) for i in range(extents[-1])
+            drawn_indices(ask, f"{slug}{i}", extents[:-1], shape[batch + i])
+            for i in range(extents[-1])
         ]
         indices = np.stack(columns, axis=-1)
         grid = np.indices(extents[:-1])
@@ -115,100 +117,6 @@ def gather_nd(ask: Ask) -> Iterator[Draft]:
             [expected],
             attributes={"batch_dims": batch} if batch else {},
         )
-
-
-_REDUCTIONS: dict[str, Any] = {
-    "add": np.add,
-    "mul": np.multiply,
-    "max": np.maximum,
-    "min": np.minimum,
-}
-
-
-def _reductions(ask: Ask) -> list[str]:
-    numeric = is_float(ask.element) or is_integer(ask.element)
-    return ["none", *(_REDUCTIONS if numeric else ())]
-
-
-@generates("ScatterElements")
-def scatter_elements(ask: Ask) -> Iterator[Draft]:
-    """Each reduction with repeated indices; without one, every index once; both index types."""
-    types = _typed(ask)
-    if types is None:
-        return
-    element, kind = types
-    shape, extents = (4, 5), (3, 4)
-    for axis in (0, 1, -1):
-        for reduction in _reductions(ask) if ask.first else ["none", "add"]:
-            if axis != -1 and reduction != "none" and not ask.full:
-                continue
-            slug = f"{reduction}-axis{axis}"
-            draw = ask.draw(slug)
-            x, updates = draw.tensor(element, shape, 1, 3), draw.tensor(element, extents, 1, 3)
-            if reduction == "none":
-                extent = shape[axis]
-                count = extents[axis]
-                lines = [draw.order(extent)[:count] for _ in range(extents[1 - axis % 2])]
-                indices = np.array(lines).T if axis == 0 else np.array(lines)
-                flip = draw.integers(indices.shape, 0, 1).astype(bool)
-                indices = np.where(flip, indices - extent, indices)
-            else:
-                indices = _indices(ask, slug, extents, shape[axis])
-            expected = _scattered(widen(x), indices, widen(updates), axis, reduction)
-            attributes: dict[str, Any] = {"axis": axis}
-            if reduction != "none":
-                attributes["reduction"] = reduction
-            yield ask.draft(
-                slug,
-                [x, narrow(indices, kind), updates],
-                [expected],
-                outputs=(f"tensor({element.onnx_name})",),
-                attributes=attributes,
-                tolerance=_landed(element, reduction),
-            )
-
-
-def _landed(element: ElementType, reduction: str) -> Tolerance:
-    """Without a reduction values are only moved."""
-    return EXACT if reduction == "none" else elementary(element, absolute=32.0)
-
-
-def _scattered(x: Array, indices: Array, updates: Array, axis: int, reduction: str) -> Array:
-    result = x.copy()
-    for at in np.ndindex(indices.shape):
-        place = list(at)
-        place[axis] = indices[at]
-        combine = _REDUCTIONS.get(reduction)
-        old = result[tuple(place)]
-        result[tuple(place)] = updates[at] if combine is None else combine(old, updates[at])
-    return np.asarray(result)
-
-
-@generates("ScatterND")
-def scatter_nd(ask: Ask) -> Iterator[Draft]:
-    """Elements and slices, each reduction with repeated indices, negative indices."""
-    for reduction in _reductions(ask):
-        for slug, shape, columns in (("elements", (3, 4), 2), ("slices", (4, 2, 3), 1)):
-            name = f"{slug}-{reduction}"
-            draw = ask.draw(name)
-            x = draw.tensor(ask.element, shape, 1, 3)
-            count = int(np.prod(shape[:columns]))
-            picks = draw.order(count)[:3] if reduction == "none" else [1, 0, 1]
-            indices = np.stack(np.unravel_index(picks, shape[:columns]), axis=-1)
-            indices[0] -= np.array(shape[:columns])
-            updates = draw.tensor(ask.element, (3, *shape[columns:]), 1, 3)
-            result, wide = widen(x).copy(), widen(updates)
-            for row, index in enumerate(indices):
-                combine = _REDUCTIONS.get(reduction)
-                old = result[tuple(index)]
-                result[tuple(index)] = wide[row] if combine is None else combine(old, wide[row])
-            yield ask.draft(
-                name,
-                [x, int64s(indices.tolist()), updates],
-                [result],
-                attributes={} if reduction == "none" else {"reduction": reduction},
-                tolerance=_landed(ask.element, reduction),
-            )
 
 
 @generates("Compress")
@@ -314,31 +222,6 @@ def reverse_sequence(ask: Ask) -> Iterator[Draft]:
         expected = np.moveaxis(expected, (0, 1), (batch, time))
         attributes = {"batch_axis": batch, "time_axis": time}
         yield ask.draft(slug, [x, int64s(lengths)], [expected], attributes=attributes)
-
-
-@generates("TensorScatter")
-def tensor_scatter(ask: Ask) -> Iterator[Draft]:
-    """Linear and circular, with and without indices, another axis."""
-    for slug, axis, starts, mode in (
-        ("linear", -2, [1, 3], "linear"),
-        ("default", -2, None, "linear"),
-        ("circular", -2, [4, 3], "circular"),
-        ("axis1", 1, [0, 1], "linear"),
-    ):
-        draw = ask.draw(slug)
-        shape = [2, 3, 5, 2]
-        part = list(shape)
-        part[axis] = 2
-        x, update = draw.tensor(ask.element, shape), draw.tensor(ask.element, part)
-        result, wide = widen(x).copy(), widen(update)
-        for at in np.ndindex(*part):
-            place = list(at)
-            first = starts[at[0]] if starts else 0
-            place[axis] = (first + at[axis]) % shape[axis]
-            result[tuple(place)] = wide[at]
-        inputs: list[Tensor] = [x, update] + ([int64s(starts)] if starts else [])
-        attributes = {"axis": axis, "mode": mode}
-        yield ask.draft(slug, inputs, [result], attributes=attributes)
 
 
 @generates("TopK")
