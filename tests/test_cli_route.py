@@ -115,7 +115,7 @@ def test_bench_is_side_by_side(path: str, capsys: pytest.CaptureFixture[str]) ->
     assert "no option 'treads'" in lines[2]
     rows = json.loads(told(capsys, "bench", path, *devices[:2], "--json"))["rows"]
     assert len(rows[0]["blocks"]) == 5 and 0.9e-3 < rows[0]["median"] < 8e-3
-    assert "name=value" in told(capsys, "bench", path, "-d", "fake:cpu,delay", code=2)
+    assert "expected KEY=VALUE" in told(capsys, "bench", path, "-d", "fake:cpu,delay", code=2)
 
 
 @pytest.mark.parametrize(

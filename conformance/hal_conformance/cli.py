@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from hal._options import parse_options
 from hal.cli._output import console, stderr_console
 from hal.cli.completion import complete_device
 from hal.errors import HostError, OutputError
@@ -18,7 +19,6 @@ from hal_conformance.cli_options import (
     CompilerOption,
     PatternOption,
     ProfileOption,
-    parse_options,
 )
 from hal_conformance.cli_show import inspect, refuse_report_options
 from hal_conformance.cli_speed import (

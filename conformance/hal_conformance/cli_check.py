@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from hal import Model, Value
+from hal._options import parse_options
 from hal.arrays import check_feeds, value_of
 from hal.cli._npz import read_npz
 from hal.cli._output import console, stderr_console, write_json
@@ -19,7 +20,7 @@ from hal.graph import ModelGraph, Signature, read_model
 from hal.inputs import draw_inputs
 from hal.plugins import load_plugins
 from hal_conformance._files import make_folder
-from hal_conformance.cli_options import CompilerOption, parse_options
+from hal_conformance.cli_options import CompilerOption
 from hal_conformance.report import Limits
 
 __all__ = ["check"]

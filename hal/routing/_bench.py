@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hal.backend import Option
-from hal.errors import HalError, UsageError
+from hal._options import parse_options
+from hal.errors import HalError
 from hal.graph import read_model
 from hal.inputs import draw_inputs
 from hal.plugins import Registry, load_plugins
@@ -84,13 +84,6 @@ def _candidates(registry: Registry, names: tuple[str, ...]) -> list[Candidate]:
 
 
 def parse_candidate(registry: Registry, text: str) -> Candidate:
-    """Of "ID,option=value,...": numbers as numbers, the rest as text. Raises UsageError, and as
-    `Registry.find_device`."""
+    """Of "ID,option=value,...". Raises as `parse_options` and `Registry.find_device`."""
     name, *words = text.split(",")
-    options: dict[str, Option] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise UsageError(f"an option is written name=value, got {word!r} in {text!r}")
-        options[key] = int(value) if value.isdigit() else value
-    return Candidate(registry.find_device(name), options)
+    return Candidate(registry.find_device(name), parse_options(words))
