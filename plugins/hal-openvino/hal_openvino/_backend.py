@@ -13,6 +13,7 @@ from hal.model import Model
 from hal_openvino._compat import on_disk, openvino
 from hal_openvino._errors import explain, refused_operators, words
 from hal_openvino._forms import Form, Forms
+from hal_openvino._logits import keep_logits
 from hal_openvino._placement import all_nodes
 from hal_openvino._session import OpenVinoExecutable
 
@@ -20,6 +21,7 @@ __all__ = ["OpenVinoBackend"]
 
 _KINDS: Mapping[str, DeviceKind] = {"CPU": "cpu", "GPU": "gpu", "NPU": "npu"}
 _PRECISIONS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+_HINT = "INFERENCE_PRECISION_HINT"
 _DEFAULT_PRECISION = "float32"
 _OPTIONS = ("precision", "threads", "streams", "fixed_shapes")
 _PROPERTY_PREFIX = "ov."
@@ -106,6 +108,8 @@ class OpenVinoBackend:
             raise UsageError(f"option fixed_shapes is true or false, got {fixed!r}")
         graph = read_model(model)
         converted = self._read(model, graph)
+        if properties[_HINT] != _PRECISIONS["float32"]:
+            keep_logits(converted)
         try:
             usual = Form(self._core.compile_model(converted, name, properties), graph.graph)
         except RuntimeError as error:
@@ -156,7 +160,7 @@ def _properties(options: Mapping[str, Option]) -> dict[str, Any]:
             f"option precision takes {', '.join(_PRECISIONS)}, got {precision!r}."
             f"{did_you_mean(precision, _PRECISIONS)}"
         )
-    properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision]}
+    properties: dict[str, Any] = {_HINT: _PRECISIONS[precision]}
     for name, value in options.items():
         if name in ("threads", "streams"):
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
