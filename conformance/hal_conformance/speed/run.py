@@ -32,6 +32,9 @@ PASSES = 3
 """Passes over everything: ROUNDS blocks each in the first, one in the others."""
 _FIRST = 0.6
 """The share of the budget for the first pass."""
+_CEILINGS = 0.2
+"""The share of the budget after which the first pass begins no more ceilings, of which the largest
+come last: on a slow device they would take all of it."""
 _MOST_PASSES = 7
 """Passes for what has not settled by then, while there is time."""
 _CALL = 0.07
@@ -152,7 +155,8 @@ class _Bench:
                 host = self._new_host(device.backend)
                 self._hosts[device.id] = stack.enter_context(contextlib.closing(host))
             for ceilings in _chunks(self._ceilings) if number < PASSES else ():
-                self._time(ceilings, rounds, number)
+                if number or time.monotonic() < self._start + _CEILINGS * self._budget:
+                    self._time([c for c in ceilings if not number or _done(c[1])], rounds, number)
             for chunk in _chunks(found):
                 if time.monotonic() < self._start + until:
                     # What the first pass did not reach would have too few blocks.
@@ -188,6 +192,8 @@ class _Bench:
         notes = []
         if late := sum(not _done(own) for _, own in found):
             notes.append(f"{late} sizes were not timed: {_SPENT}; see --speed-budget")
+        if late := sum(not _done(own) for _, own in self._ceilings):
+            notes.append(f"{late} models for ceilings were not timed: {_SPENT}; see --speed-budget")
         if once := sum(len(own[device.id].blocks) == ROUNDS for _, own in found):
             notes.append(
                 f"{once} sizes were timed in one pass, where others have {PASSES}: their spread is "

@@ -113,7 +113,7 @@ def test_linear_classifier(check_ort: Any, labels: str, transform: str) -> None:
     scale = 0.02 if transform == "PROBIT" else 1.0  # a probability
     attributes = {
         "coefficients": (floats(12) * scale).tolist(),
-        "intercepts": [0.3, 0.4, 0.5],
+        "intercepts": [0.3, 0.4, 0.6],  # onnxruntime's PROBIT loses its digits near a half
         "post_transform": transform,
         labels: names,
     }

@@ -110,7 +110,7 @@ def plain_classifier(ask: Ask) -> Iterator[Draft]:
         [[1, 2], [np.inf, 1], [3, 1]],
         [[0.25, -0.5], [1, -1], [-1, 0.5]],
     ]
-    shown = [values, [[[0.25, 0.5], [0.125, 0.25], [0.5, 0.25]]]] if ask.full else [values]
+    shown = [values, [[[0.125, 0.5], [0.125, 0.25], [0.5, 0.25]]]] if ask.full else [values]
     for slug, given in zip(("plain", "probit"), shown, strict=False):
         runs = []
         for row in given:

@@ -29,9 +29,11 @@ def _probit(p: Tensor) -> Tensor:
     """The inverse of the normal distribution by Winitzki's approximation of erf (a = 0.147),
     which ONNX's reference evaluator and onnxruntime share: an exact one would differ by 0.2 %."""
     x = p * 2 - 1
-    log = torch.log((1 - x) * (1 + x))
+    log = torch.where(x.abs() < 0.5, torch.log1p(-x * x), torch.log((1 - x) * (1 + x)))
     v = 2 / (torch.pi * 0.147) + 0.5 * log
-    found = torch.sqrt(torch.sqrt(v * v - log / 0.147) - v) * 1.41421356
+    root = torch.sqrt(v * v - log / 0.147)
+    # root - v without the cancellation, which leaves no digit of it where p is near a half.
+    found = torch.sqrt(torch.where(v > 1, -log / 0.147 / (root + v), root - v)) * 1.41421356
     return torch.where(x < 0, -found, found)
 
 
