@@ -19,8 +19,8 @@ def keep_logits(converted: Any) -> None:
     A softmax makes an absolute error of its input a relative one of its output, so that rounding a
     logit of 8 to bfloat16 alone costs 3 % of its probability. OpenVINO's CPU plugin computes what
     follows the last product in float32, and lets a product write the type of what is fused to it:
-    a Clamp to all numbers, behind the product, is enough. What the product reads
-    stays narrow, so that this costs no time.
+    a Clamp to all numbers, behind the product, is enough. What the product reads stays narrow, so
+    that this costs no time.
     """
     for node in converted.get_ordered_ops():
         if node.get_type_name() not in ("Softmax", "LogSoftmax") or not _is_last(node):

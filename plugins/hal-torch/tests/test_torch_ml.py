@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from hal_torch.kernels._ml_scores import transform as transformed
 
 ML: Any = {"domain": "ai.onnx.ml"}
 F32 = np.float32
@@ -119,6 +122,14 @@ def test_linear_classifier(check_ort: Any, labels: str, transform: str) -> None:
     }
     output = "int64" if labels.endswith("ints") else "string"
     check_ort("LinearClassifier", [floats(6, 4, seed=2)], [output, "float"], attributes, **ML)
+
+
+@pytest.mark.parametrize("p", [1e-6, 0.1, 0.499, 0.4999, 0.50001, 0.7, 0.99])
+def test_probit_has_its_digits_at_a_half_too(p: float) -> None:
+    """The approximation of erf is right to 0.2 %."""
+    given = torch.tensor([p])
+    exact = NormalDist().inv_cdf(float(given))
+    assert transformed("PROBIT")(given).item() == pytest.approx(exact, rel=3e-3)
 
 
 @pytest.mark.parametrize("transform", ["NONE", "LOGISTIC"])
