@@ -83,7 +83,7 @@ class TinygradExecutable:
     def run(self, inputs: Mapping[str, Value]) -> dict[str, Value]:
         """Run once; kernels for shapes that are new are compiled on the way."""
         with _compat.on_device(self._name), _explained(self._device):
-            _compat.forget_constants(self._runner)
+            _compat.forget_run(self._runner)
             feeds = {name: given(name, value) for name, value in inputs.items()}
             results = self._runner(feeds)
             return {n: taken(n, results[n], kind) for n, kind in self._types.items()}

@@ -2,8 +2,9 @@
 
 `OnnxRunner` takes a path or a Tensor, and has no way to say where external data lies; it also keeps
 the values of inputs that become attributes (shapes, axes) from one run for the next, which gives a
-wrong answer when they change (tinygrad/nn/onnx.py, `_python_const_cache`). And it reads a constant
-by way of its device CPU, whatever the device of the context is, and so needs clang everywhere
+wrong answer when they change (tinygrad/nn/onnx.py, `_python_const_cache`), and the sizes of symbolic
+dimensions, so that the next run takes no others (`variable_dims`). And it reads a constant by way of
+its device CPU, whatever the device of the context is, and so needs clang everywhere
 (tinygrad/tensor.py, `Tensor._buffer`).
 """
 
@@ -25,7 +26,7 @@ __all__ = [
     "Device",
     "Tensor",
     "dtypes",
-    "forget_constants",
+    "forget_run",
     "kernel_of",
     "known_domain",
     "on_device",
@@ -63,13 +64,14 @@ def runner(model: Model) -> OnnxRunner:
     return made
 
 
-def forget_constants(made: OnnxRunner) -> None:
-    """Forget what an earlier run left of inputs that become attributes, in subgraphs too."""
+def forget_run(made: OnnxRunner) -> None:
+    """Forget an earlier run's inputs that became attributes, and its sizes; in subgraphs too."""
     made._python_const_cache.clear()
+    made.variable_dims.clear()
     for node in made.graph_nodes:
         for value in node.opts.values():
             if isinstance(value, OnnxRunner):
-                forget_constants(value)
+                forget_run(value)
 
 
 def kernel_of(domain: str, op_type: str, opset: int) -> Any:

@@ -71,6 +71,16 @@ def test_second_run_forgets_the_shape_of_the_first(tinygrad: Backend, opencl: De
         assert executable.run(feeds)["y"].shape == shape
 
 
+def test_symbolic_dimension_takes_another_size(tinygrad: Backend, opencl: Device) -> None:
+    made = model([helper.make_node("Neg", ["x"], ["y"])], {"x": (FLOAT, ["n"])},
+                 {"y": (FLOAT, ["n"])})  # fmt: skip
+    executable = tinygrad.compile(opencl, made, {})
+    for size in (2, 3):
+        x = np.arange(size, dtype=np.float32)
+        got = executable.run({"x": Tensor.from_numpy(x)})["y"].numpy()
+        np.testing.assert_array_equal(got, -x)
+
+
 def test_constant_is_read_without_clang(tinygrad: Backend, opencl: Device) -> None:
     node = helper.make_node("Trilu", ["x", "k"], ["y"], upper=0)
     inputs = {"x": (FLOAT, [2, 2]), "k": (TensorProto.INT64, [])}
