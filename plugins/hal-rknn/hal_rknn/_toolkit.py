@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from hal_rknn._layers import Layer, read_layers
 
 __all__ = ["Session", "open_session"]
 
+_FOLDER = "hal-rknn-"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _SKEW = re.compile(r"opset|ir.?version", re.IGNORECASE)
 _UNSUPPORTED = re.compile(
@@ -55,7 +57,9 @@ def open_session(
 ) -> Session:
     """Build `model` for the chip `target`, and start it in the simulator or on the board with that
     serial number. Raises SkewError, UnsupportedError or ExecutionError with the SDK's reason."""
-    with tempfile.TemporaryDirectory(prefix="hal-rknn-") as folder, _inside(folder):
+    _sweep()
+    prefix = f"{_FOLDER}{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder, _inside(folder):
         path = Path(folder, "model.onnx")
         path.write_bytes(model)
         log: list[str] = []
@@ -82,6 +86,14 @@ def open_session(
                 "the compiler printed no table of layers: where it runs is unknown"
             )
         return Session(rknn, layers)
+
+
+def _sweep() -> None:
+    """Remove the folders of hosts that were killed while they built a model."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*-*"):
+        owner = folder.name.removeprefix(_FOLDER).split("-")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists():  # the SDK is for Linux alone
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Refused(Exception):

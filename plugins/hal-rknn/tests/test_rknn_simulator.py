@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -181,10 +182,12 @@ def test_rknn_weights_in_another_file(host: Host, device: Device, tmp_path: Path
     np.testing.assert_allclose(got["y"].numpy(), expected, rtol=4e-3, atol=4e-3)
 
 
-def test_rknn_leaves_no_files_behind(
-    host: Host, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In verbose mode the SDK writes models into the working directory."""
+def test_rknn_leaves_no_files_behind(host: Host, device: Device, tmp_path: Path) -> None:
+    """In verbose mode the SDK writes models into the working directory, where a killed host leaves
+    them."""
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    (tmp_path / f"hal-rknn-{killed.pid}-x").mkdir()
     with load_plugins() as registry, registry.host("rknn", env={"TMPDIR": str(tmp_path)}) as own:
         own.compile(device, model("Sigmoid", [1, 3, 4, 4])).close()
         assert list(tmp_path.iterdir()) == []
