@@ -79,7 +79,8 @@ def _of_ask(ask: Ask) -> Iterator[Draft]:
 
 def older_drafts() -> Iterator[tuple[Ask, Draft]]:
     """What the generators of older versions yield, in the order of their table."""
-    importlib.import_module("hal_conformance.contract.older.rows")
+    for module in ("rows", "steps"):
+        importlib.import_module(f"hal_conformance.contract.older.{module}")
     for row in OLDER:
         for ask in asks_of(row.resolve()):
             for draft in row.generator(ask):

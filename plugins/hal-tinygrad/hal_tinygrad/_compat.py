@@ -2,9 +2,9 @@
 
 `OnnxRunner` takes a path or a Tensor, and has no way to say where external data lies; it also keeps
 the values of inputs that become attributes (shapes, axes) from one run for the next, which gives a
-wrong answer when they change (tinygrad/nn/onnx.py, `_python_const_cache`), and the sizes of symbolic
-dimensions, so that the next run takes no others (`variable_dims`). And it reads a constant by way of
-its device CPU, whatever the device of the context is, and so needs clang everywhere
+wrong answer when they change (tinygrad/nn/onnx.py, `_python_const_cache`), and the sizes of
+symbolic dimensions, so that the next run takes no others (`variable_dims`). And it reads a constant
+by way of its device CPU, whatever the device of the context is, and so needs clang everywhere
 (tinygrad/tensor.py, `Tensor._buffer`).
 """
 

@@ -227,7 +227,7 @@ def reverse_sequence(ask: Ask) -> Iterator[Draft]:
 @generates("TopK")
 def top_k(ask: Ask) -> Iterator[Draft]:
     """Largest and smallest along each axis, equal values (the lower index first), k of one and of
-    all, a constant k and a computed one."""
+    all, a constant k and a computed one; not sorted."""
     if ask.constraint != "T":
         return
     outputs = (ask.type, "tensor(int64)")
@@ -254,6 +254,19 @@ def top_k(ask: Ask) -> Iterator[Draft]:
             yield ask.draft(
                 f"{slug}-computed", inputs, [values, index], dynamic_outputs=True, **settings
             )
+    if ask.full:  # of one there is no order that `sorted` 0 could leave open
+        x = ask.draw("unsorted").tensor(ask.element, (4, 6), -3, 3)
+        index = widen(x).argmax(axis=0)[None]
+        values = np.take_along_axis(widen(x), index, axis=0)
+        attributes = {"axis": 0, "sorted": 0}
+        yield ask.draft(
+            "unsorted",
+            [x, int64s([1])],
+            [values, index],
+            constants=frozenset({1}),
+            outputs=outputs,
+            attributes=attributes,
+        )
 
 
 def _descending(x: Array) -> Array:

@@ -48,8 +48,9 @@ def older(
 
 
 def asks_of(operator: Operator) -> Iterator[Ask]:
-    """The real types of the first constraint: what differs is not the types."""
-    constraint = operator.constraints[0]
+    """The real types of the first constraint that has such: what differs is not the types."""
+    real = (c for c in operator.constraints if not set(_TYPES).isdisjoint(c.types))
+    constraint = next(real, operator.constraints[0])
     for type_ in _TYPES:
         if type_ in constraint.types:
             yield Ask(operator, constraint.name, type_)

@@ -29,7 +29,12 @@ _DEFAULT = {
 }
 # torch's order of gates, by ONNX's: r z n of z r h, and i f g o of i o f c.
 _ORDER = {"RNN": (0,), "GRU": (1, 0, 2), "LSTM": (0, 2, 3, 1)}
-_DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+_DIRECTIONS = {
+    "forward": (False,),
+    "foward": (False,),  # GRU-1's default, as the standard spells it
+    "reverse": (True,),
+    "bidirectional": (False, True),
+}
 _ATTRIBUTES = (
     "activation_alpha",
     "activation_beta",
@@ -38,6 +43,7 @@ _ATTRIBUTES = (
     "direction",
     "hidden_size",
     "layout",
+    "output_sequence",
 )
 
 
@@ -96,11 +102,14 @@ def _fused(kind: str, names: Sequence[str], linear: bool) -> Callable[..., Any] 
     return torch.gru if linear else None
 
 
-@table.specialized("RNN", 7, 14, 22, host=(4,), attributes=_ATTRIBUTES)
-@table.specialized("GRU", 7, 14, 22, host=(4,), attributes=(*_ATTRIBUTES, "linear_before_reset"))
-@table.specialized("LSTM", 7, 14, 22, host=(4,), attributes=(*_ATTRIBUTES, "input_forget"))
+@table.specialized("RNN", 1, 7, 14, 22, host=(4,), attributes=_ATTRIBUTES)
+@table.specialized(
+    "GRU", 1, 3, 7, 14, 22, host=(4,), attributes=(*_ATTRIBUTES, "linear_before_reset")
+)
+@table.specialized("LSTM", 1, 7, 14, 22, host=(4,), attributes=(*_ATTRIBUTES, "input_forget"))
 def recurrent(node: NodeInfo) -> Kernel:
-    """float16 and bfloat16 are computed in float32, and rounded once."""
+    """float16 and bfloat16 are computed in float32, and rounded once. The oldest versions ask for
+    all steps by output_sequence; here they are there anyway."""
     layer = _Layer.of(node)
     fused = layer.fused
     given = (*node.constants, *(None,) * 8)
