@@ -43,8 +43,12 @@ class Keeper(Protocol):
     """Where a run puts its results, and finds those that it need not find again."""
 
     results: dict[str, CaseResult]
+    unconfirmed: dict[str, CaseResult]
+    """What ended its host beside other cases, and is no result before it is repeated."""
 
     def add(self, result: CaseResult, digest: str = "") -> None: ...
+
+    def doubt(self, result: CaseResult) -> None: ...
 
     def close(self) -> None: ...
 
@@ -54,9 +58,13 @@ class Memory:
 
     def __init__(self) -> None:
         self.results: dict[str, CaseResult] = {}
+        self.unconfirmed: dict[str, CaseResult] = {}
 
     def add(self, result: CaseResult, digest: str = "") -> None:
         self.results[result.id] = result
+
+    def doubt(self, result: CaseResult) -> None:
+        self.unconfirmed[result.id] = result
 
     def close(self) -> None:
         pass
@@ -77,6 +85,7 @@ class Journal:
         self.folder = data_dir() / "runs" / f"{device.id.replace(':', '-').replace('/', '-')}-{key}"
         self.problem = ""
         self.results: dict[str, CaseResult] = {}
+        self.unconfirmed: dict[str, CaseResult] = {}
         self.parts: list[Path] = []
         self.device, self.suite = device, suite
         self._seal = ""
@@ -107,6 +116,11 @@ class Journal:
         of the case, see `hal_conformance.digests`."""
         self.results[result.id] = result
         self._append({**result_to_json(result), "digest": digest})
+
+    def doubt(self, result: CaseResult) -> None:
+        """Append what has still to be repeated, so that a run that resumes repeats it at once."""
+        self.unconfirmed[result.id] = result
+        self._append({**result_to_json(result), "unconfirmed": True})
 
     def _append(self, data: dict[str, Any]) -> None:
         if self._file is None:
@@ -144,6 +158,7 @@ class Journal:
         for path in sorted(self.folder.glob("*.jsonl")):
             log = read_log(path.read_text(encoding="utf-8", errors="replace"))
             self.results.update(log.results)
+            self.unconfirmed.update(log.unconfirmed)
             self.parts.append(path)
             seals.append(log.seal)
         return [seal for seal in seals if seal]
@@ -163,7 +178,8 @@ def _pid(path: Path) -> int:
 class Log:
     """The lines of one or several journals, in the order in which they were written.
 
-    `headers` are the first lines, `digests` those of the cases, `seal` that of the last line.
+    `headers` are the first lines, `digests` those of the cases, `seal` that of the last line, and
+    `unconfirmed` what ended its host and was not repeated when it was written.
     `broken` is "", or says where the chain of seals does not hold.
     """
 
@@ -172,6 +188,7 @@ class Log:
     digests: Mapping[str, str]
     seal: str = ""
     broken: str = ""
+    unconfirmed: Mapping[str, CaseResult] = dataclasses.field(default_factory=dict)
 
 
 def read_log(text: str) -> Log:
@@ -179,6 +196,7 @@ def read_log(text: str) -> Log:
     was killed while it wrote."""
     headers: list[dict[str, Any]] = []
     results: dict[str, CaseResult] = {}
+    unconfirmed: dict[str, CaseResult] = {}
     digests: dict[str, str] = {}
     seals: set[str] = set()
     seal = broken = ""
@@ -198,12 +216,14 @@ def read_log(text: str) -> Log:
             broken = broken or f"line {number} and its seal do not belong together"
         seal = str(said)
         seals.add(seal)
-        if result is not None:
+        if result is not None and data.get("unconfirmed"):
+            unconfirmed[result.id] = result
+        elif result is not None:
             results[result.id] = result
             digests[result.id] = str(data.get("digest", ""))
     if any(not seals.issuperset(_texts(header.get("after"))) for header in headers):
         broken = broken or "the end of an earlier part is missing"
-    return Log(tuple(headers), results, digests, seal, broken)
+    return Log(tuple(headers), results, digests, seal, broken, unconfirmed)
 
 
 def _texts(value: object) -> set[str]:

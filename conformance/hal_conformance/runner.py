@@ -97,7 +97,10 @@ class _Runner:
             self.progress(result)
         interrupted = False
         try:
-            self._run_all([i for i in self.case_ids if i not in known])
+            left = [i for i in self.case_ids if i not in known]
+            unconfirmed = self.journal.unconfirmed
+            self.doubtful = [unconfirmed[i] for i in left if i in unconfirmed]
+            self._run_all([i for i in left if i not in unconfirmed])
             self._confirm()
         except KeyboardInterrupt:
             interrupted = True
@@ -146,6 +149,7 @@ class _Runner:
                         break
                     if result.outcome in NEEDS_CONFIRMATION:
                         self.doubtful.append(result)
+                        self.journal.doubt(result)
                     else:
                         self._keep(result)
             with self.lock:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hal_conformance.journal import Journal
+from hal_conformance.journal import Journal, read_log
 from hal_conformance.report import CaseResult
 
 from hal import Device, Outcome
@@ -102,6 +102,19 @@ def test_resuming_twice_keeps_what_each_added() -> None:
     third = journal(resume=True)
     assert set(third.results) == {"onnx/node/a", "onnx/node/b"}
     third.close()
+
+
+def test_what_was_not_repeated_is_no_result_and_comes_back() -> None:
+    made = journal()
+    for name in ("a", "b"):
+        made.doubt(result(name, Outcome.CRASH))
+    made.add(result("b", Outcome.PASS))
+    made.close()
+    assert read_log(made.text()).broken == ""
+    again = journal(resume=True)
+    assert set(again.results) == {"onnx/node/b"}
+    assert again.unconfirmed["onnx/node/a"] == result("a", Outcome.CRASH)
+    again.close()
 
 
 def test_the_later_result_of_a_case_counts() -> None:
