@@ -1,7 +1,8 @@
 """The journal of a run: every result on disk the moment it is known, so that a killed run resumes.
 
 A run appends to a file of its own, so two runs at once disturb neither. `resume` reads all files of
-the same key; a run that starts anew removes those that no living process writes.
+the same key; a run that starts anew removes those that no living process writes and of which it
+runs every case. So a look at one case takes nothing from a run of the whole suite that was cut off.
 
 The first line of a file says what is run. Each line has a seal, a digest of it and of the seal
 before: a line that is edited, left out or put in breaks the chain (docs/submissions.md).
@@ -15,7 +16,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -73,12 +74,19 @@ class Memory:
 class Journal:
     """Results of one device and suite, at the same versions and compiled with the same options.
 
+    `case_ids` are the cases that the run is of.
     `parts` are the files that `results` come from, this run's own last. `problem` is empty, or says
     why results can no longer be written (a full disk): the run goes on, only resuming is lost.
     """
 
     def __init__(
-        self, device: Device, suite: str, options: Mapping[str, Option], *, resume: bool
+        self,
+        device: Device,
+        suite: str,
+        options: Mapping[str, Option],
+        case_ids: Collection[str],
+        *,
+        resume: bool,
     ) -> None:
         facts = json.dumps([device.id, dict(device.versions), suite, dict(options)], sort_keys=True)
         key = hashlib.sha256(facts.encode()).hexdigest()[:16]
@@ -101,7 +109,7 @@ class Journal:
             if resume:
                 header["after"] = self._read()
             else:
-                self._remove_stale()
+                self._remove_stale(frozenset(case_ids))
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"{time.time_ns()}-{os.getpid()}.jsonl"
             self._file = path.open("x", encoding="utf-8")
@@ -163,9 +171,12 @@ class Journal:
             seals.append(log.seal)
         return [seal for seal in seals if seal]
 
-    def _remove_stale(self) -> None:
+    def _remove_stale(self, case_ids: frozenset[str]) -> None:
         for path in self.folder.glob("*.jsonl"):
-            if not psutil.pid_exists(_pid(path)):
+            if psutil.pid_exists(_pid(path)):
+                continue
+            log = read_log(path.read_text(encoding="utf-8", errors="replace"))
+            if case_ids.issuperset(log.results) and case_ids.issuperset(log.unconfirmed):
                 path.unlink(missing_ok=True)
 
 

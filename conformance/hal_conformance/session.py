@@ -180,12 +180,13 @@ def _measure(
     for device in devices:
         spec = registry.backends[device.backend].spec
         options = options_of(spec, plan)
-        journal = Journal(device, plan.suite.version, options, resume=plan.resume)
+        case_ids = [case.id for case in plan.cases]
+        journal = Journal(device, plan.suite.version, options, case_ids, resume=plan.resume)
         on_journal(journal)
         with progress(device, len(plan.cases)) as tell:
             run = run_cases(
                 plan.suite,
-                [case.id for case in plan.cases],
+                case_ids,
                 device,
                 spec,
                 functools.partial(

@@ -36,8 +36,10 @@ def journal(
     device: Device = DEVICE,
     suite: str = SUITE,
     options: Mapping[str, Option] | None = None,
+    cases: str = "ab",
 ) -> Journal:
-    return Journal(device, suite, options or {}, resume=resume)
+    ids = [f"onnx/node/{name}" for name in cases]
+    return Journal(device, suite, options or {}, ids, resume=resume)
 
 
 def write(*names: str, device: Device = DEVICE, suite: str = SUITE) -> Path:
@@ -179,7 +181,7 @@ def test_line_that_is_no_result_is_dropped(line: bytes) -> None:
 
 def test_each_result_is_on_disk_before_the_next_call() -> None:
     writer = python("""
-        journal = Journal(device, "onnx 1.23.2", {}, resume=False)
+        journal = Journal(device, "onnx 1.23.2", {}, [], resume=False)
         journal.add(CaseResult("onnx/node/a", ("Abs",), Outcome.PASS))
         print("added", flush=True)
         sys.stdin.read()
@@ -195,7 +197,7 @@ def test_each_result_is_on_disk_before_the_next_call() -> None:
 
 def test_two_processes_at_once_lose_nothing() -> None:
     script = """
-        journal = Journal(device, "onnx 1.23.2", {}, resume=False)
+        journal = Journal(device, "onnx 1.23.2", {}, [], resume=False)
         print("ready", flush=True)
         sys.stdin.readline()
         for i in range(300):
@@ -228,6 +230,21 @@ def test_files_of_dead_processes_are_removed_and_of_living_ones_kept() -> None:
     fresh.close()
 
 
+@pytest.mark.parametrize("outcome", [Outcome.PASS, Outcome.CRASH])
+def test_a_run_of_one_case_leaves_the_others(outcome: Outcome) -> None:
+    made = journal()
+    made.add(result("a"))
+    keep = made.doubt if outcome is Outcome.CRASH else made.add
+    keep(result("b", outcome))
+    made.close()
+    whole = of_process(max(made.folder.glob("*.jsonl")), dead_process())
+    journal(cases="a").close()
+    assert whole.exists()
+    again = journal(resume=True)
+    assert again.results.keys() | again.unconfirmed.keys() == {"onnx/node/a", "onnx/node/b"}
+    again.close()
+
+
 def test_resuming_removes_nothing() -> None:
     dead = of_process(write("a"), dead_process())
     again = journal(resume=True)
@@ -254,7 +271,7 @@ def test_full_disk_is_told_and_the_run_goes_on() -> None:
     # A limit on the size of files stands in for the disk: the system refuses the write alike.
     writer = python("""
         import resource
-        journal = Journal(device, "onnx 1.23.2", {}, resume=False)
+        journal = Journal(device, "onnx 1.23.2", {}, [], resume=False)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         for i in range(100):
             journal.add(CaseResult(f"onnx/node/{i}", ("Abs",), Outcome.PASS, "sole", "r" * 50))
