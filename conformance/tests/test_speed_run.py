@@ -42,6 +42,12 @@ def registry() -> Iterator[Registry]:
         yield plugins
 
 
+@pytest.fixture(autouse=True)
+def steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every ceiling counts, however busy the machine is."""
+    monkeypatch.setattr("hal_conformance.speed.run._UNSTEADY", float("inf"))
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No rests, and ceilings of one small size."""
@@ -243,6 +249,18 @@ def test_ceilings_leave_time_for_the_operators(
     speed = run_speed(registry, [device], targets(["Relu"]), Limits(), {})["ort:cpu"]
     assert len(speed.timed) == len(speed.entries) and not speed.ceilings
     assert f"{len(ceiling_targets())} models for ceilings were not timed" in speed.notes[0]
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_tells_of_no_speed_is_no_ceiling(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hal_conformance.speed.run._UNSTEADY", 0.5)
+    device = registry.find_device("ort:cpu")
+    speed = run_speed(registry, [device], targets(["Relu"]), Limits(), {})["ort:cpu"]
+    assert len(speed.timed) == len(speed.entries) and not speed.ceilings
+    possible = [t for t in ceiling_targets() if t.name != "call"]
+    assert f"{len(possible)} models are no ceilings" in speed.notes[0]
 
 
 @pytest.mark.usefixtures("quick")

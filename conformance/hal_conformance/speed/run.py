@@ -39,6 +39,9 @@ _MOST_PASSES = 7
 """Passes for what has not settled by then, while there is time."""
 _CALL = 0.07
 """The share that an empty call may have of the time of a copy that counts as a ceiling."""
+_UNSTEADY = 3.0
+"""A ceiling's slowest block over its fastest, beyond which it is none: a share of it means nothing.
+Copies as large as a cache have up to 2.2 (docs/speed.md)."""
 _TOGETHER = 12
 """Models that are compiled at once: their blocks alternate, so that a moment's disturbance does not
 hit all blocks of one."""
@@ -194,6 +197,9 @@ class _Bench:
             notes.append(f"{late} sizes were not timed: {_SPENT}; see --speed-budget")
         if late := sum(not _done(own) for _, own in self._ceilings):
             notes.append(f"{late} models for ceilings were not timed: {_SPENT}; see --speed-budget")
+        possible = [own[device.id].blocks for t, own in self._ceilings if t.name != "call"]
+        if odd := sum(map(_unsteady, possible)):
+            notes.append(f"{odd} models are no ceilings: their blocks differ {_UNSTEADY:g}-fold")
         if once := sum(len(own[device.id].blocks) == ROUNDS for _, own in found):
             notes.append(
                 f"{once} sizes were timed in one pass, where others have {PASSES}: their spread is "
@@ -232,7 +238,8 @@ class _Bench:
         )
 
     def _ceilings_of(self, device: str) -> Iterator[Ceiling]:
-        """The best product; of each size the best copy, unless calling is too large a part."""
+        """The best product; of each size the best copy, unless calling is too large a part. Neither
+        counts if its blocks tell of no speed."""
         timed = [(t, own[device].blocks) for t, own in self._ceilings if own[device].blocks]
         call = min((statistics.median(b) for t, b in timed if t.name == "call"), default=0.0)
         largest = max((t.bytes for t, _ in timed if t.name == "copy"), default=0)
@@ -240,9 +247,8 @@ class _Bench:
         for target, blocks in timed:
             seconds = statistics.median(blocks)
             copy = target.name == "copy"
-            if target.name == "call" or (
-                copy and call > _CALL * seconds and target.bytes < largest
-            ):
+            dwarfed = copy and call > _CALL * seconds and target.bytes < largest
+            if target.name == "call" or dwarfed or _unsteady(blocks):
                 continue
             rate, spread = target.work / seconds, max(blocks) / min(blocks)
             ceiling = Ceiling(target.name, target.what, target.bytes, rate, spread)
@@ -255,6 +261,10 @@ class _Bench:
 def _done(own: Mapping[str, Measured]) -> bool:
     """Whether nothing more is needed for a result."""
     return all(m.reason or len(m.blocks) >= ROUNDS for m in own.values())
+
+
+def _unsteady(blocks: Sequence[float]) -> bool:
+    return bool(blocks) and max(blocks) > _UNSTEADY * min(blocks)
 
 
 def _settled(own: Mapping[str, Measured]) -> bool:
