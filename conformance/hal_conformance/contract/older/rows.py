@@ -7,38 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from hal import ElementType, Tensor
+from hal import ElementType
 from hal_conformance.contract.draft import Ask, Draft
 from hal_conformance.contract.numbers import Array, narrow, widen
+from hal_conformance.contract.older.drafts import from_one
 from hal_conformance.contract.older.table import older
-from hal_conformance.contract.tolerance import EXACT, Tolerance, accumulated, composed, elementary
+from hal_conformance.contract.tolerance import EXACT, accumulated, composed, elementary
 
 __all__: list[str] = []
-
-
-def _ints(*values: int) -> Tensor:
-    return narrow(np.array(values, np.int64), ElementType.INT64)
-
-
-def _one(
-    ask: Ask,
-    slug: str,
-    shape: tuple[int, ...],
-    function: Callable[[Array], Array],
-    attributes: Mapping[str, Any],
-    *inputs: Tensor,
-    tolerance: Tolerance = EXACT,
-    composition: str = "",
-) -> Draft:
-    x = ask.draw(slug).tensor(ask.element, shape, -3, 3)
-    return ask.draft(
-        slug,
-        [x, *inputs],
-        [function(widen(x))],
-        attributes=dict(attributes),
-        tolerance=tolerance,
-        composition=composition,
-    )
 
 
 @older(
@@ -63,7 +39,7 @@ def flattened(ask: Ask) -> Iterator[Draft]:
         rows.append(("negative", -2))
     for slug, axis in rows:
         split = 1 if axis is None else axis % 3
-        yield _one(
+        yield from_one(
             ask,
             slug,
             (2, 3, 4),
@@ -109,7 +85,7 @@ def upsampled(ask: Ask) -> Iterator[Draft]:
             attributes["scales"] = factors
         else:
             inputs = [narrow(np.array(factors), ElementType.FLOAT)]
-        yield _one(
+        yield from_one(
             ask,
             slug,
             (1, 2, 2, 4),
@@ -138,11 +114,11 @@ def upsampled(ask: Ask) -> Iterator[Draft]:
 def axes_attribute(ask: Ask) -> Iterator[Draft]:
     """Given and, for reductions, left out."""
     if ask.name == "Squeeze":
-        yield _one(ask, "axes", (1, 3, 1, 2), lambda x: x.reshape(3, 2), {"axes": [0, 2]})
-        yield _one(ask, "all", (1, 3, 1, 2), lambda x: x.reshape(3, 2), {})
+        yield from_one(ask, "axes", (1, 3, 1, 2), lambda x: x.reshape(3, 2), {"axes": [0, 2]})
+        yield from_one(ask, "all", (1, 3, 1, 2), lambda x: x.reshape(3, 2), {})
         return
     if ask.name == "Unsqueeze":
-        yield _one(ask, "axes", (3, 2), lambda x: x.reshape(1, 3, 1, 2), {"axes": [0, 2]})
+        yield from_one(ask, "axes", (3, 2), lambda x: x.reshape(1, 3, 1, 2), {"axes": [0, 2]})
         return
     functions: Mapping[str, Callable[..., Array]] = {
         "ReduceSum": np.sum,
@@ -162,7 +138,7 @@ def axes_attribute(ask: Ask) -> Iterator[Draft]:
         attributes: dict[str, Any] = {"keepdims": keep}
         if axes is not None:
             attributes["axes"] = axes
-        yield _one(
+        yield from_one(
             ask,
             slug,
             (2, 3, 4),
@@ -174,103 +150,18 @@ def axes_attribute(ask: Ask) -> Iterator[Draft]:
         )
 
 
-@older("pads and value are attributes", Pad=(2,))
-def pad(ask: Ask) -> Iterator[Draft]:
-    """A value, the edge, and a negative pad."""
-    pads = [0, 1, 2, 0]
-    yield _one(
-        ask,
-        "value",
-        (2, 3),
-        lambda x: np.pad(x, ((0, 2), (1, 0)), constant_values=1.5),
-        {"pads": pads, "value": 1.5},
-    )
-    yield _one(
-        ask,
-        "edge",
-        (2, 3),
-        lambda x: np.pad(x, ((0, 2), (1, 0)), mode="edge"),
-        {"pads": pads, "mode": "edge"},
-    )
-    yield _one(
-        ask,
-        "negative",
-        (3, 4),
-        lambda x: x[1:, :-1],
-        {"pads": [-1, 0, 0, -1]},
-        composition="a = Constant <value_ints = [1, 0]> () b = Constant <value_ints = [3, 3]> ()"
-        " y0 = Slice(x0, a, b)",
-    )
-
-
 @older("the bounds are attributes", Clip=(6,))
 def clip(ask: Ask) -> Iterator[Draft]:
     """Both, one, and none of them."""
-    yield _one(ask, "both", (4, 5), lambda x: np.clip(x, -1, 2), {"min": -1.0, "max": 2.0})
-    yield _one(ask, "below", (4, 5), lambda x: np.maximum(x, 0.5), {"min": 0.5})
-    yield _one(ask, "none", (4, 5), lambda x: x, {})
-
-
-@older("starts, ends and axes are attributes, and there are no steps", Slice=(1,))
-def sliced(ask: Ask) -> Iterator[Draft]:
-    """Axes named, and left out; ends beyond the extent and negative."""
-    yield _one(
-        ask,
-        "axes",
-        (4, 5),
-        lambda x: x[:, 1:4],
-        {"axes": [1], "starts": [1], "ends": [4]},
-    )
-    yield _one(ask, "ends", (4, 5), lambda x: x[1:, :-2], {"starts": [1, 0], "ends": [99, -2]})
-
-
-@older("k is an attribute, and the largest are taken", TopK=(1,))
-@older("the largest are taken, sorted", TopK=(10,))
-def top_k(ask: Ask) -> Iterator[Draft]:
-    """Of values that all differ, along both axes."""
-    for slug, axis in (("last", -1), ("first", 0)):
-        values = np.array(ask.draw(slug).order(20)).reshape(4, 5) - 10.0
-        order = np.argsort(-values, axis=axis)
-        order = order[:, :3] if axis else order[:3]
-        x = narrow(values, ask.element)
-        old = ask.operator.since_version == 1
-        attributes = {"axis": axis, **({"k": 3} if old else {})}
-        yield ask.draft(
-            slug,
-            [x] if old else [x, _ints(3)],
-            [np.take_along_axis(values, order, axis=axis), order],
-            outputs=[ask.type, "tensor(int64)"],
-            attributes=attributes,
-        )
-
-
-@older("the sizes are an attribute", Split=(2, 11))
-@older("the sizes are an input, and num_outputs does not exist", Split=(13,))
-def split(ask: Ask) -> Iterator[Draft]:
-    """Into sizes that differ, and into equal parts."""
-    x = ask.draw("sizes").tensor(ask.element, (2, 6))
-    attribute = ask.operator.since_version < 13
-    parts = np.split(widen(x), [1, 3], axis=1)
-    yield ask.draft(
-        "sizes",
-        [x] if attribute else [x, _ints(1, 2, 3)],
-        parts,
-        outputs=[ask.type] * 3,
-        attributes={"axis": 1, **({"split": [1, 2, 3]} if attribute else {})},
-    )
-    yield ask.draft(
-        "equal",
-        [x],
-        np.split(widen(x), 2, axis=1),
-        outputs=[ask.type] * 2,
-        attributes={"axis": 1},
-    )
+    yield from_one(ask, "both", (4, 5), lambda x: np.clip(x, -1, 2), {"min": -1.0, "max": 2.0})
+    yield from_one(ask, "below", (4, 5), lambda x: np.maximum(x, 0.5), {"min": 0.5})
+    yield from_one(ask, "none", (4, 5), lambda x: x, {})
 
 
 @older("there is no training mode as an input: the values pass", Dropout=(7, 10))
 def dropout(ask: Ask) -> Iterator[Draft]:
     """Whatever the ratio is."""
-    yield _one(ask, "passes", (3, 4), lambda x: x, {"ratio": 0.75})
+    yield from_one(ask, "passes", (3, 4), lambda x: x, {"ratio": 0.75})
 
 
 @older("statistics are for inference only", BatchNormalization=(7, 9))
@@ -348,32 +239,6 @@ def on_request(ask: Ask) -> Iterator[Draft]:
         )
 
 
-@older("the shape is an attribute", Reshape=(1,))
-def reshape(ask: Ask) -> Iterator[Draft]:
-    """With a dimension that is kept and one that follows."""
-    yield _one(
-        ask,
-        "shape",
-        (2, 3, 4),
-        lambda x: x.reshape(2, 12),
-        {"shape": [0, -1]},
-        composition="s = Constant <value_ints = [0, -1]> () y0 = Reshape(x0, s)",
-    )
-
-
-@older("axis is 1 by default", Concat=(1,))
-def concat(ask: Ask) -> Iterator[Draft]:
-    """Without the attribute."""
-    draw = ask.draw("default")
-    parts = [draw.tensor(ask.element, (2, n, 2)) for n in (1, 2)]
-    yield ask.draft(
-        "default",
-        parts,
-        [np.concatenate([widen(p) for p in parts], axis=1)],
-        composition="y0 = Concat <axis = 1> (x0, x1)",
-    )
-
-
 @older("C is broadcast only on request", Gemm=(6,))
 @older("C is required", Gemm=(7, 9))
 def gemm(ask: Ask) -> Iterator[Draft]:
@@ -426,23 +291,6 @@ def pools(ask: Ask) -> Iterator[Draft]:
         attributes={"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]},
         composition=f"y0 = {ask.name} <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x0)",
         tolerance=EXACT if largest else composed(ask.element, magnitude=3.0),
-    )
-
-
-@older("the operator's older name", Scatter=(9,))
-def scatter(ask: Ask) -> Iterator[Draft]:
-    """Along an axis."""
-    draw = ask.draw("axis")
-    x, updates = draw.tensor(ask.element, (3, 4)), draw.tensor(ask.element, (2, 4))
-    places = np.array([[0, 2, 1, 0], [2, 0, 0, 1]])
-    result = widen(x)
-    np.put_along_axis(result, places, widen(updates), axis=0)
-    yield ask.draft(
-        "axis",
-        [x, narrow(places, ElementType.INT64), updates],
-        [result],
-        attributes={"axis": 0},
-        composition="y0 = ScatterElements <axis = 0> (x0, x1, x2)",
     )
 
 

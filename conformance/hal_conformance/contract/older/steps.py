@@ -37,7 +37,7 @@ def time_first(ask: Ask) -> Iterator[Draft]:
 
 @older("all steps are returned only on request", RNN=(1,), GRU=(3,), LSTM=(1,))
 @older("all steps are returned only on request, and linear_before_reset does not exist", GRU=(1,))
-def on_request(ask: Ask) -> Iterator[Draft]:
+def all_steps(ask: Ask) -> Iterator[Draft]:
     """With all steps, and the last ones alone."""
     for draft in recurrent(ask):
         count = len(draft.outputs)
