@@ -89,3 +89,15 @@ def test_onnxruntime_takes_the_version_at_its_word(cases):
     other = {k: r.reason for k, r in outcomes.items() if r.outcome is not Outcome.PASS}
     assert other == {}
     assert len(outcomes) > 60
+
+
+def test_torch_takes_every_version(cases):
+    with load_plugins() as registry:
+        device = registry.find_device("torch:cpu")
+        spec = registry.backends["torch"].spec
+        with registry.host("torch") as host:
+            outcomes = {i: run_case(c, device, spec, host, {}) for i, c in cases.items()}
+    other = {k: r.reason for k, r in outcomes.items() if r.outcome is not Outcome.PASS}
+    taken_back = {f"contract/GroupNormalization-18/{t}-groups" for t in ("float", "double")}
+    assert other.keys() == taken_back, "which onnx deprecated in the opset that brought it"
+    assert all("deprecated" in reason for reason in other.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hal_conformance.case import Case
 from hal_conformance.journal import Memory
 from hal_conformance.report import CaseResult, Limits
 from hal_conformance.runner import Run, run_cases
@@ -44,3 +45,17 @@ def test_a_result_that_followed_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     made, loaded = run(kept, monkeypatch)
     assert loaded == [IDS[1]]
     assert made.results[0] == crash and made.resumed == 1
+
+
+def test_what_ends_a_host_is_kept_before_it_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Memory()
+    doubted: list[dict[str, CaseResult]] = []
+
+    def crash(case: Case, *others: object) -> CaseResult:
+        doubted.append(dict(kept.unconfirmed))
+        return CaseResult(case.id, case.operators, Outcome.CRASH, "", "crashed with signal 6", 0.1)
+
+    monkeypatch.setattr("hal_conformance.runner.run_case", crash)
+    made, _ = run(kept, monkeypatch)
+    assert [len(before) for before in doubted] == [0, 1, 2, 2]
+    assert {r.outcome for r in made.results} == {Outcome.CRASH}
