@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import collections
+import subprocess
+import sys
 import types
 
 import numpy as np
 import onnx
 import pytest
-from hal_conformance.contract.build import build, drafts, older_drafts
+from hal_conformance.contract.build import build, drafts
 from hal_conformance.contract.draft import Ask, Draft, generators_of
 from hal_conformance.contract.draw import Draw
 from hal_conformance.contract.numbers import narrow, widen
@@ -26,7 +28,6 @@ from hal.errors import UsageError
 def suite():
     """The cases of one node each, in the newest version; the others have tests of their own."""
     whole = load_contract_suite()
-    next(older_drafts())  # fills the table of older versions
     older = tuple(f"contract/{row.operator}-{row.version}/" for row in OLDER)
     cases = [f for f in whole if "/qdq/" not in f.id and not f.id.startswith(older)]
     return types.SimpleNamespace(load=whole.load, cases=cases)
@@ -205,6 +206,34 @@ def test_an_id_given_twice_is_refused(monkeypatch):
     monkeypatch.setattr("hal_conformance.contract.build.generators_of", lambda key: (twice,))
     with pytest.raises(ValueError, match="given twice"):
         list(drafts("Neg"))
+
+
+ORDER = """
+import importlib, json, sys
+for module in sys.argv[1:]:
+    importlib.import_module(f"hal_conformance.{module}")
+from hal_conformance.contract.build import load_families
+from hal_conformance.contract.draft import generators_of
+from hal_conformance.contract.older.table import OLDER
+from hal.contract import contract
+load_families()
+known = [generators_of(op.key) for op in contract().operators] + [[r.generator for r in OLDER]]
+print(json.dumps([[f"{g.__module__}.{g.__name__}" for g in some] for some in known]))
+"""
+
+
+@pytest.mark.parametrize(
+    "first", ["contract.families.recurrent", "contract.older.steps", "contract.microsoft.qlinear"]
+)
+def test_cases_do_not_depend_on_what_is_imported_first(first):
+    """What follows from an operator's drafts depends on their order."""
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", ORDER, *modules], capture_output=True, text=True, check=True
+        ).stdout
+        for modules in ((), (first,))
+    ]
+    assert found[0] == found[1] and "recurrent" in found[0]
 
 
 def test_unknown_case(suite):

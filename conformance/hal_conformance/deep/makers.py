@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
-import pkgutil
 from collections.abc import Callable, Iterator
 
 from hal.contract import Operator, contract
@@ -98,9 +97,5 @@ def _targets_of(operator: Operator) -> Iterator[Target]:
                 yield Target(ask, maker)
 
 
-@functools.cache
 def _load() -> None:
-    from hal_conformance.deep import families
-
-    for module in pkgutil.iter_modules(families.__path__):
-        importlib.import_module(f"{families.__name__}.{module.name}")
+    importlib.import_module("hal_conformance.deep.families")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import pkgutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -133,6 +132,4 @@ def whole(type_: str) -> bool:
 
 
 def _load() -> None:
-    package = importlib.import_module("hal_conformance.mutants.faults")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+    importlib.import_module("hal_conformance.mutants.faults")

@@ -29,6 +29,7 @@ _UNSUPPORTED = re.compile(
     r"|not a registered function|training mode disabled",
     re.IGNORECASE,
 )
+_ERROR_LINE = re.compile(r"E (?:RKNN: \[[\d:.]+\] )?(.*)")
 _RAISED = re.compile(r"(?:\w+\.)*[A-Z]\w+: ")
 
 
@@ -42,9 +43,11 @@ class Session:
     def run(self, arrays: Sequence[Any]) -> list[Any]:
         """The outputs of one run, as arrays. Raises ExecutionError or UnsupportedError."""
         formats = ["nchw"] * len(arrays)
-        outputs = _called("run", lambda: self.rknn.inference(list(arrays), data_format=formats))
+        log: list[str] = []
+        with _captured(log):
+            outputs = _called("run", lambda: self.rknn.inference(list(arrays), data_format=formats))
         if outputs is None:
-            raise ExecutionError("rknn-toolkit2 gave no outputs")
+            raise _classified(f"rknn-toolkit2 gave no outputs: {_last_error(log)}")
         return list(outputs)
 
     def close(self) -> None:
@@ -65,7 +68,7 @@ def open_session(
         log: list[str] = []
         rknn = None
         try:
-            with _captured(Path(folder, "log"), log):
+            with _captured(log):
                 # The table of layers is part of the verbose log, and of nothing else.
                 rknn = RKNN(verbose=True)
                 settings = {"target_platform": target, **(config or {})}
@@ -122,8 +125,7 @@ def _called(step: str, call: Callable[[], Any], log: list[str] | None = None) ->
 
 
 def _error(refusal: _Refused, log: Sequence[str], board: str) -> HalError:
-    told = [text for line in log if (text := _error_line(line))]
-    reason = str(refusal) or (told[-1] if told else "no reason given")
+    reason = str(refusal) or _last_error(log)
     if refusal.step == "start" and board:
         return UnavailableError(
             f"the board {board} does not start: {reason}", next_step="adb devices"
@@ -138,10 +140,10 @@ def _classified(text: str) -> HalError:
     return UnsupportedError(text) if _UNSUPPORTED.search(text) else ExecutionError(text)
 
 
-def _error_line(line: str) -> str:
-    """What a line of the log says went wrong, "" for other lines."""
-    found = re.match(r"E (?:RKNN: \[[\d:.]+\] )?(.*)", line)
-    return found[1].strip() if found else ""
+def _last_error(log: Sequence[str]) -> str:
+    """What the log's last line of an error says."""
+    told = [found[1].strip() for line in log if (found := _ERROR_LINE.match(line))]
+    return next(filter(None, reversed(told)), "no reason given")
 
 
 def _told(text: str) -> str:
@@ -163,11 +165,11 @@ def _inside(folder: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _captured(path: Path, lines: list[str]) -> Iterator[None]:
+def _captured(lines: list[str]) -> Iterator[None]:
     """What is written to the descriptors 1 and 2, by Python or by native code, goes to a file, and
     into `lines` at the end."""
     kept = [os.dup(1), os.dup(2)]
-    with path.open("wb") as file:
+    with tempfile.TemporaryFile() as file:
         try:
             _flush()
             os.dup2(file.fileno(), 1)
@@ -178,7 +180,8 @@ def _captured(path: Path, lines: list[str]) -> Iterator[None]:
             for descriptor, old in enumerate(kept, 1):
                 os.dup2(old, descriptor)
                 os.close(old)
-            text = path.read_bytes().decode("utf-8", "replace")
+            file.seek(0)
+            text = file.read().decode("utf-8", "replace")
             lines += _COLOUR.sub("", text).splitlines()
 
 

@@ -83,14 +83,21 @@ def host(registry: Registry, device: Device) -> Iterator[Host]:
         yield served
 
 
-def model(op: str, shape: list[int], *, opset: int = 19, **weights: np.ndarray[Any, Any]) -> Model:
-    """y = op(x, weights...) over float32."""
+def model(
+    op: str,
+    shape: list[int],
+    *,
+    opset: int = 19,
+    type_: int = TensorProto.FLOAT,
+    **weights: np.ndarray[Any, Any],
+) -> Model:
+    """y = op(x, weights...)"""
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
         [helper.make_node(op, ["x", *weights], ["y"], name="the node")],
         "g",
-        [value("x", TensorProto.FLOAT, shape)],
-        [value("y", TensorProto.FLOAT, None)],
+        [value("x", type_, shape)],
+        [value("y", type_, None)],
         [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
@@ -152,6 +159,13 @@ def test_rknn_what_it_cannot_load(host: Host, device: Device) -> None:
         host.compile(device, model("Abs", ["n", 3]))  # type: ignore[list-item]
     with pytest.raises(UnfedError, match="left out"):
         host.compile(device, model("Sigmoid", [1, 3, 4, 4])).run({})
+
+
+def test_rknn_why_it_gave_no_outputs(host: Host, device: Device) -> None:
+    """It builds a model of doubles, and refuses them when it runs, in its log alone."""
+    of = model("Sigmoid", [1, 3, 4, 4], type_=TensorProto.DOUBLE)
+    with pytest.raises(UnsupportedError, match=r"no outputs: .*float64"):
+        run(host, device, of, random(1, 3, 4, 4).astype(np.float64))
 
 
 @pytest.mark.parametrize(

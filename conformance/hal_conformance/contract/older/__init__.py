@@ -2,3 +2,9 @@
 
 `table` says which, and why; `rows` has the cases.
 """
+
+from __future__ import annotations
+
+from hal_conformance.modules import import_modules
+
+import_modules(__name__, __path__)

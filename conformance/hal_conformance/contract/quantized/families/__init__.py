@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+from hal_conformance.modules import import_modules
 
-__all__ = ["load"]
-
-
-def load() -> None:
-    """Import every module of this package, so that each registers its generators."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+import_modules(__name__, __path__)
