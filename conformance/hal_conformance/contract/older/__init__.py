@@ -1,6 +1,6 @@
 """Older versions of operators whose meaning differs from that of the newest.
 
-`table` says which, and why; `rows` has the cases.
+`table` says which, and why; the cases are in the other modules.
 """
 
 from __future__ import annotations
