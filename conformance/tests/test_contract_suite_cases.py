@@ -223,7 +223,12 @@ print(json.dumps([[f"{g.__module__}.{g.__name__}" for g in some] for some in kno
 
 
 @pytest.mark.parametrize(
-    "first", ["contract.families.recurrent", "contract.older.steps", "contract.microsoft.qlinear"]
+    "first",
+    [
+        "contract.families.recurrent",
+        "contract.older.steps",
+        "contract.quantized.families.movement",
+    ],
 )
 def test_cases_do_not_depend_on_what_is_imported_first(first):
     """What follows from an operator's drafts depends on their order."""
